@@ -1,0 +1,5 @@
+"""Runs the step `assemble` for Snakemake."""
+
+from cohortseg.steps.assemble import main
+
+main(snakemake)

@@ -1,0 +1,5 @@
+"""`python -m cohortseg` is the command line."""
+
+from cohortseg.cli import main
+
+main()

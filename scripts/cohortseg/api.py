@@ -1,0 +1,80 @@
+"""The engine for notebooks and other programs; its functions are stable."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cohortseg.errors import ImageError
+from cohortseg.networks import Network, find_checkpoint
+from cohortseg.segment.prepare import prepare_task
+from cohortseg.segment.stream import Tally, stream_cells
+from cohortseg.settings import SegmentSettings, load_block
+from cohortseg.stores.images import open_image
+from cohortseg.stores.source import ArraySource, ImageFacts, ImageSource, PageSelection
+
+
+def segment_image(
+    image: NDArray[np.generic] | str | Path,
+    model: str | None = None,
+    channels: Sequence[str | int] | None = None,
+    diameter: float | None = None,
+    device: str | None = None,
+    settings: SegmentSettings | None = None,
+) -> geopandas.GeoDataFrame:
+    """Segment one image and return its cells, with the columns of polygons.parquet.
+
+    Parameters
+    ----------
+    image
+        A path, or an array: (y, x), (channel, y, x), or (y, x, 3) uint8 as R, G, B.
+    model, channels, diameter, device
+        Where given, they replace the same fields of `settings`.
+    settings
+        Everything else, such as `SegmentSettings(model_path="my_checkpoint")`; None for the defaults.
+
+    Raises
+    ------
+    CohortsegError
+        If the image, a channel, the network or the device is not as asked for.
+    """
+    given = {"model": model, "channels": channels, "diameter": diameter, "device": device}
+    changes = {name: value for name, value in given.items() if value is not None}
+    merged = load_block(SegmentSettings, (settings or SegmentSettings()).model_dump(mode="json") | changes)
+    network = Network.open(find_checkpoint(merged.model, merged.model_path), merged.device)
+    with _open(image, merged) as source:
+        tally = Tally()
+        task, _ = prepare_task(source, network, merged, tally)
+        tables = list(stream_cells(task, tally, lambda _: None))
+    return geopandas.GeoDataFrame(pd.concat(tables, ignore_index=True), geometry="geometry")
+
+
+def _open(image: NDArray[np.generic] | str | Path, settings: SegmentSettings) -> ImageSource:
+    if isinstance(image, str | Path):
+        return open_image(Path(image), PageSelection.of(settings))
+    pixels = np.asarray(image)
+    is_rgb = pixels.ndim == 3 and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
+    if is_rgb or (pixels.ndim == 3 and settings.channel_last):
+        pixels = np.moveaxis(pixels, -1, 0)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.dtype.kind not in "buif" or pixels.size == 0:
+        raise ImageError(
+            f"the array has shape {np.shape(image)} and dtype {pixels.dtype}",
+            "real numbers as (y, x), (channel, y, x) or (y, x, 3) uint8 were expected",
+            "Give one plane of the image, or its path.",
+        )
+    names = ("R", "G", "B") if is_rgb else tuple(str(i) for i in range(len(pixels)))
+    facts = ImageFacts(
+        path=Path("array"),
+        shape=(pixels.shape[1], pixels.shape[2]),
+        dtype=pixels.dtype,
+        channels=names,
+        is_rgb=is_rgb,
+        pixel_size_um=None,
+        n_planes=1,
+        format="array",
+    )
+    return ArraySource(pixels, facts)

@@ -1,0 +1,171 @@
+"""The command line, for one-off use without a workflow."""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cohortseg import __version__
+from cohortseg.errors import CohortsegError
+
+app = typer.Typer(
+    help="Segments cells: images in, polygons, label masks and 3D cells out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where a network runs."""
+
+    auto = "auto"
+    cuda = "cuda"
+    cpu = "cpu"
+
+
+class ImageType(StrEnum):
+    """How an image is opened."""
+
+    tiff = "tiff"
+    zarr = "zarr"
+    cv2 = "cv2"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's error is printed without a traceback and ends with status 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        app(args=[argument for argument in given if argument != "--debug"], standalone_mode=True)
+    except CohortsegError as error:
+        if debug:
+            raise
+        print(f"cohortseg: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"cohortseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Segments cells: images in, polygons, label masks and 3D cells out."""
+
+
+@app.command()
+def infer(
+    image_path: Annotated[Path | None, typer.Option(help="One image.")] = None,
+    image_dir: Annotated[Path | None, typer.Option(help="A folder of images.")] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where results go. Default: {image_name}_{page}_{channels}_{model_type} for one image, "
+            "{image_dir}_results for a folder."
+        ),
+    ] = None,
+    model_type: Annotated[str | None, typer.Option(help="Network, by name. Default: nuclei-mini.")] = None,
+    model_path: Annotated[Path | None, typer.Option(help="Checkpoint of cohortseg or of Cellpose 1 to 3.")] = None,
+    size_model_path: Annotated[
+        Path | None, typer.Option(help="Size model of Cellpose 1 to 3 that goes with the checkpoint.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Network pixels per image pixel, instead of a diameter.")] = None,
+    diameter: Annotated[
+        float | None, typer.Option(help="Typical diameter of a cell in image pixels. Default: estimated.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Names or 0-based indices in the network's order, comma-separated.")
+    ] = None,
+    channel_last: Annotated[bool, typer.Option("--channel-last", help="Unnamed axes end with the channels.")] = False,
+    image_type: Annotated[ImageType | None, typer.Option(help="How to open images. Default: by content.")] = None,
+    page: Annotated[int, typer.Option(help="Plane of a file with several.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
+    config_file: Annotated[Path | None, typer.Option(help="YAML file with pipeline: and postprocess:.")] = None,
+) -> None:
+    """Segment one image, or every image of a folder, into polygons.parquet and metadata.json."""
+    from cohortseg.steps.infer import InferOptions, infer_images
+
+    given = {
+        "model": model_type,
+        "model_path": None if model_path is None else str(model_path),
+        "size_model_path": None if size_model_path is None else str(size_model_path),
+        "diameter": diameter,
+        "channels": None if channels is None else [channel.strip() for channel in channels.split(",")],
+        "channel_last": channel_last,
+        "image_type": None if image_type is None else image_type.value,
+        "plane": page,
+        "device": device.value,
+    }
+    options = InferOptions(image_path, image_dir, output_dir, scale, config_file)
+    for line in infer_images(options, {key: value for key, value in given.items() if value is not None}):
+        print(line)
+
+
+@app.command()
+def poly2mask(
+    directory: Annotated[Path, typer.Argument(help="Folder with polygons.parquet, or with such folders.")],
+    output_dir: Annotated[Path | None, typer.Option(help="Where mask.zarr goes. Default: beside the polygons.")] = None,
+) -> None:
+    """Draw polygons.parquet as a label pyramid, mask.zarr."""
+    from cohortseg.steps.poly2mask import masks_of_folder
+
+    for path in masks_of_folder(directory, output_dir):
+        print(path)
+
+
+@app.command()
+def stitch(
+    directory: Annotated[Path, typer.Argument(help="Folder with configs.yml and a folder for each plane.")],
+    output_dir: Annotated[Path | None, typer.Option(help="Where results go. Default: the folder itself.")] = None,
+    iou_threshold: Annotated[
+        float | None, typer.Option(help="Smallest overlap that links two cells. Default: 0.5.")
+    ] = None,
+    num_process: Annotated[
+        int | None, typer.Option(help="Most workers; 0 stays in the main process. Default: 8.")
+    ] = None,
+) -> None:
+    """Link the cells of a stack's planes into 3D cells."""
+    from cohortseg.steps.stitch import stitch_folder
+
+    given = {"iou_threshold": iou_threshold, "num_process": num_process}
+    objects, output = stitch_folder(directory, output_dir, {k: v for k, v in given.items() if v is not None})
+    print(f"{len(objects)} objects, {int((objects['n_planes'] > 1).sum())} of them over several planes, in {output}")
+
+
+@app.command()
+def demo(directory: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
+    """Draw a small cohort with known truth: images, labels, sample sheet and config."""
+    from cohortseg.steps.demo import make_demo
+
+    for path in make_demo(directory):
+        print(path)
+
+
+@app.command(hidden=True)
+def report() -> None:
+    """Write the cohort's report of what there is; the plan of the workflow comes on standard input."""
+    from cohortseg.steps.report import write_report
+
+    plan: dict[str, Any] = json.load(sys.stdin)
+    cohort = Path(plan["results"]) / "cohort"
+    write_report(
+        plan,
+        summary=cohort / "summary.tsv",
+        cells=cohort / "cells.parquet",
+        report=cohort / "report.html",
+    )

@@ -1,0 +1,164 @@
+"""Sums over each cell's pixels, from which size, position, shape and intensity follow."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohortseg.arrays import Image, Labels
+from cohortseg.errors import ImageError, TableError
+from cohortseg.kernels._checks import check_labels
+from cohortseg.kernels._jit import jit
+
+
+class Sums(NamedTuple):
+    """What has been added up so far, one row a cell; blocks may be added in any order.
+
+    Coordinates are integers counted from each cell's own anchor, so that the sums are exact and lose no digits
+    to a cell's distance from the image's corner.
+    """
+
+    cell_ids: NDArray[np.uint32]
+    """(n,) labels, ascending, none of them 0."""
+
+    anchors: NDArray[np.int64]
+    """(n, 2) pixel (y, x) in or near each cell, from which its coordinates are counted."""
+
+    moments: NDArray[np.int64]
+    """(n, 6) number of pixels, Σy, Σx, Σyy, Σxx, Σyx."""
+
+    crossings: NDArray[np.int64]
+    """(n, 2) steps from a pixel of the cell to a neighbour that is not: along rows and columns, along diagonals."""
+
+    intensity: NDArray[np.float64]
+    """(n, channels) sum of the pixels' values."""
+
+
+def empty_sums(cell_ids: NDArray[np.uint32], anchors: NDArray[np.int64], n_channels: int) -> Sums:
+    """Return sums of nothing for these cells; see `Sums` for the arrays."""
+    n_cells = cell_ids.size
+    return Sums(
+        cell_ids,
+        anchors,
+        np.zeros((n_cells, 6), np.int64),
+        np.zeros((n_cells, 2), np.int64),
+        np.zeros((n_cells, n_channels), np.float64),
+    )
+
+
+def add_sums(labels: Labels, image: Image, origin: tuple[int, int], sums: Sums) -> None:
+    """Add one block of an image to `sums`, in place.
+
+    Parameters
+    ----------
+    labels
+        (h + 2, w + 2) uint32: the block's labels with one pixel more on each side, 0 beyond the image. The rim
+        is looked at where a cell meets it and not counted. 0 is background.
+    image
+        (channel, h, w), any real dtype; NaN makes a cell's sum NaN.
+    origin
+        (y, x) of the block's first pixel in the whole image.
+    sums
+        What to add to.
+
+    Raises
+    ------
+    ImageError
+        The labels are not uint32, or the shapes do not fit.
+    TableError
+        A label of the block is not among `sums.cell_ids`. Sums of other cells may have been added to by then.
+    """
+    labels = check_labels(labels)
+    n_channels = sums.intensity.shape[1]
+    if image.shape != (n_channels, labels.shape[0] - 2, labels.shape[1] - 2):
+        raise ImageError(
+            f"a block of shape {image.shape} with labels of shape {labels.shape}",
+            f"expected {n_channels} channels, and labels one pixel wider on each side",
+            "Read labels and image of one block.",
+        )
+    unknown = _add(labels, _native(image), origin[0], origin[1], *sums)
+    if unknown:
+        raise TableError(
+            f"the labels have a cell {unknown} that the table of cells has not",
+            "labels and table come from one segmentation",
+            "Segment the sample again.",
+        )
+
+
+def _native(image: Image) -> Image:
+    """Return the pixels contiguous, in this machine's byte order, and of a type that compiled loops can add."""
+    dtype = np.dtype(np.float32) if image.dtype == np.float16 else image.dtype.newbyteorder("=")
+    return np.ascontiguousarray(image, dtype)
+
+
+@jit
+def _row_of(cell_ids: NDArray[np.uint32], label: np.uint32) -> np.int64:
+    """Return the row of `label`, or -1 where it is not there."""
+    row = np.int64(np.searchsorted(cell_ids, label))
+    return row if row < cell_ids.size and cell_ids[row] == label else np.int64(-1)
+
+
+@jit
+def _add(
+    labels: Labels,
+    image: Image,
+    y0: int,
+    x0: int,
+    cell_ids: NDArray[np.uint32],
+    anchors: NDArray[np.int64],
+    moments: NDArray[np.int64],
+    crossings: NDArray[np.int64],
+    intensity: NDArray[np.float64],
+) -> np.int64:
+    """Add a block run by run of equal labels along its rows; return the first unknown label, or 0."""
+    n_channels, height, width = image.shape
+    for i in range(height):
+        start = 0
+        while start < width:
+            label = labels[i + 1, start + 1]
+            stop = start + 1
+            while stop < width and labels[i + 1, stop + 1] == label:
+                stop += 1
+            if label != 0:
+                row = _row_of(cell_ids, label)
+                if row < 0:
+                    return np.int64(label)
+                y = y0 + i - anchors[row, 0]
+                _add_run(moments[row], y, x0 + start - anchors[row, 1], x0 + stop - anchors[row, 1])
+                _add_crossings(crossings[row], labels, i + 1, start + 1, stop + 1)
+                for channel in range(n_channels):
+                    for j in range(start, stop):
+                        intensity[row, channel] += image[channel, i, j]
+            start = stop
+    return np.int64(0)
+
+
+@jit
+def _add_run(moments: NDArray[np.int64], y: int, start: int, stop: int) -> None:
+    """Add the pixels from `start` up to `stop` of row `y`."""
+    length = stop - start
+    sum_x, sum_xx = 0, 0
+    for x in range(start, stop):
+        sum_x += x
+        sum_xx += x * x
+    moments[0] += length
+    moments[1] += length * y
+    moments[2] += sum_x
+    moments[3] += length * y * y
+    moments[4] += sum_xx
+    moments[5] += y * sum_x
+
+
+@jit
+def _add_crossings(crossings: NDArray[np.int64], labels: Labels, i: int, start: int, stop: int) -> None:
+    """Add the steps out of the cell from the pixels `start` up to `stop` of row `i`, a whole run of one label."""
+    label = labels[i, start]
+    above, below = labels[i - 1, start - 1 : stop + 1], labels[i + 1, start - 1 : stop + 1]
+    straight = int(labels[i, start - 1] != label) + int(labels[i, stop] != label)
+    diagonal = 0
+    for j in range(stop - start):
+        straight += int(above[j + 1] != label) + int(below[j + 1] != label)
+        diagonal += int(above[j] != label) + int(above[j + 2] != label)
+        diagonal += int(below[j] != label) + int(below[j + 2] != label)
+    crossings[0] += straight
+    crossings[1] += diagonal

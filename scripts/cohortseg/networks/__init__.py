@@ -1,0 +1,8 @@
+"""Networks: architectures, checkpoints, devices, batched forward. numpy outside, torch inside."""
+
+from cohortseg.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cohortseg.networks.devices import pick_device, use_threads
+from cohortseg.networks.forward import Network
+from cohortseg.networks.models import BUILT_IN, find_checkpoint
+
+__all__ = ["BUILT_IN", "Checkpoint", "Network", "find_checkpoint", "load_checkpoint", "pick_device", "save_checkpoint", "use_threads"]

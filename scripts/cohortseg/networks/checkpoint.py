@@ -1,0 +1,124 @@
+"""Checkpoint files: ours, and those of Cellpose 1 to 3."""
+
+import hashlib
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cohortseg.errors import CheckpointError
+from cohortseg.networks.unet import ResidualUNet
+
+_FORMAT = "cohortseg residual U-Net 1"
+_WIDTH_KEY = re.compile(r"downsample\.down\.res_down_(\d+)\.conv\.conv_0\.2\.weight")
+_REMEDY = "Give a checkpoint of cohortseg or of Cellpose 1 to 3 (cyto, cyto2, cyto3, nuclei, or trained from them)."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with what is known of it.
+
+    Attributes
+    ----------
+    network
+        In evaluation mode, float32, on the CPU.
+    diameter_px
+        Diameter of a cell, in the pixels that the network was trained on.
+    sha256
+        Of the file.
+    """
+
+    network: ResidualUNet
+    diameter_px: float
+    sha256: str
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is executed.
+
+    Takes checkpoints of `save_checkpoint` and state dicts of Cellpose 1 to 3, with or without the prefix
+    `module.` and with or without the diameters inside (where absent: 17 px for files whose name starts with `nuclei`,
+    30 px otherwise, as those versions of Cellpose assume).
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or holds something else, saying what.
+    """
+    content = _read(path)
+    ours = isinstance(content, dict) and content.get("format") == _FORMAT
+    weights = content["weights"] if ours else content
+    weights = _tensors(path, weights)
+    widths = _widths(path, weights)
+    network = ResidualUNet(widths, styled=not ours)
+    missing, unexpected = _load(path, network, weights)
+    missing = [key for key in missing if not key.startswith("diam_") and not key.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{path.name} is a U-Net of widths {list(widths)}, but {len(missing)} parameters are missing "
+            f"and {len(unexpected)} unknown (such as {', '.join((missing + unexpected)[:3])})",
+            "residual blocks with a style vector, without concatenation, were expected",
+            _REMEDY,
+        )
+    if "diam_mean" not in weights:
+        network.diam_mean.data.fill_(17.0 if path.name.startswith("nuclei") else 30.0)
+    network.eval()
+    return Checkpoint(network, float(network.diam_mean), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def save_checkpoint(path: Path, network: ResidualUNet) -> None:
+    """Write a network without style in half precision, readable with `weights_only=True`."""
+    weights = {
+        key: value.half() if value.dtype == torch.float32 else value for key, value in network.state_dict().items()
+    }
+    torch.save({"format": _FORMAT, "weights": weights}, path)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{path.name} cannot be read as a checkpoint ({reason[:200]})",
+            "a file of weights as torch saves them was expected",
+            _REMEDY,
+        ) from error
+
+
+def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise CheckpointError(
+            f"{path.name} holds {type(weights).__name__}, not a table of weights",
+            "a state dict (parameter names and tensors) was expected",
+            _REMEDY,
+        )
+    return {str(key).removeprefix("module."): value.float() for key, value in weights.items()}
+
+
+def _widths(path: Path, weights: dict[str, Tensor]) -> tuple[int, ...]:
+    convolutions = {int(m[1]): v for k, v in weights.items() if (m := _WIDTH_KEY.fullmatch(k)) and v.ndim == 4}
+    if not convolutions or sorted(convolutions) != list(range(len(convolutions))):
+        kind = "a Cellpose 4 transformer" if any("encoder" in key for key in weights) else "another network"
+        raise CheckpointError(
+            f"{path.name} looks like {kind} (its first parameter is {next(iter(weights))})",
+            "the residual U-Net of Cellpose 1 to 3 was expected",
+            _REMEDY,
+        )
+    return (convolutions[0].shape[1], *(convolutions[i].shape[0] for i in range(len(convolutions))))
+
+
+def _load(path: Path, network: ResidualUNet, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    try:
+        result = network.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path.name} has parameters of other shapes ({str(error).splitlines()[1].strip()[:200]})",
+            "two or more input channels and three outputs (flow y, flow x, cell probability) were expected",
+            _REMEDY,
+        ) from error
+    return list(result.missing_keys), list(result.unexpected_keys)

@@ -1,0 +1,5 @@
+"""Size, shape and intensity of each cell."""
+
+from cohortseg.quantify.measure import measure_cells
+
+__all__ = ["measure_cells"]

@@ -1,0 +1,109 @@
+"""What a report is made of: plain data, with no file behind it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+Status = Literal["ok", "failed", "missing"]
+"""ok: finished; failed: a job ended with an error; missing: no result and no error, so it has not run to its end."""
+
+CELL_COLUMNS = ("area_px", "area_um2", "score", "touches_edge")
+"""The columns of cells.parquet that the report reads; others need not be loaded."""
+
+OBJECT_COLUMNS = ("n_planes", "volume_px", "volume_um3", "mean_iou")
+"""The columns of objects.parquet that the report reads."""
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What there is of one sample.
+
+    Parameters
+    ----------
+    sample, status
+        Its name, and how far it came.
+    metadata
+        metadata.json, or an empty mapping. Read from it, each where present: `shape` (y, x), `modality`, `seconds`
+        (a number, or a mapping of stages to numbers, of which `total` counts alone), `peak_memory_bytes` (a number,
+        or a mapping of stages to numbers, of which the largest counts), `counts.cells_cut` (cells larger than the
+        window sees around them).
+    cells
+        `CELL_COLUMNS` of its cells, one row each; None if it has not been quantified.
+    preview_png
+        Its picture as a PNG file's bytes.
+    failure
+        Read from it, each where present: `rule`, `error` (the class), `found`, `expected`, `remedy` (of a
+        CohortsegError), `message` (of any other error), `log` (path).
+    evaluation
+        `thresholds` and `ap`, two lists of the same length; None without ground truth.
+    """
+
+    sample: str
+    status: Status
+    metadata: Mapping[str, Any]
+    cells: pd.DataFrame | None
+    preview_png: bytes | None
+    failure: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
+
+    @property
+    def modality(self) -> str:
+        """Its kind of image; empty if not stated."""
+        return str(self.metadata.get("modality") or "")
+
+    @property
+    def area_mpx(self) -> float:
+        """Size of the image in millions of pixels; NaN if unknown."""
+        shape = self.metadata.get("shape")
+        return float(shape[-2]) * float(shape[-1]) / 1e6 if shape else float("nan")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that its segmentation took; NaN if unknown."""
+        seconds = self.metadata.get("seconds")
+        if isinstance(seconds, Mapping):
+            seconds = seconds.get("total", sum(seconds.values()) if seconds else None)
+        return float("nan") if seconds is None else float(seconds)
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        """Peak memory of its segmentation; NaN if unknown."""
+        peak = self.metadata.get("peak_memory_bytes")
+        if isinstance(peak, Mapping):
+            peak = max(peak.values(), default=None)
+        return float("nan") if peak is None else float(peak)
+
+    @property
+    def cells_cut(self) -> int:
+        """Cells that are larger than the window sees around them; 0 if not counted."""
+        return int(self.metadata.get("counts", {}).get("cells_cut", 0))
+
+    def average_precision(self, threshold: float) -> float:
+        """Return its average precision at an IoU threshold; NaN if it was not evaluated there."""
+        if self.evaluation is None:
+            return float("nan")
+        pairs = zip(self.evaluation["thresholds"], self.evaluation["ap"], strict=True)
+        return next((float(ap) for t, ap in pairs if abs(t - threshold) < 1e-9), float("nan"))
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What there is of one 3D stack: `OBJECT_COLUMNS` of its objects, or why there are none."""
+
+    stack: str
+    objects: pd.DataFrame | None
+    preview_png: bytes | None
+    failure: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A whole cohort, its samples in the order of the sheet, and what it was made with."""
+
+    title: str
+    samples: tuple[SampleResult, ...]
+    stacks: tuple[StackResult, ...]
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]

@@ -1,0 +1,165 @@
+"""From the field of one window to its cells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohortseg.arrays import Box, Field, Flow, Labels, Logits
+from cohortseg.errors import ImageError
+from cohortseg.kernels.clean import areas, fill_holes, flow_errors, largest_pieces, relabel
+from cohortseg.kernels.follow import follow_flow
+from cohortseg.kernels.group import group_endpoints
+from cohortseg.kernels.resample import resample
+from cohortseg.kernels.targets import flow_targets
+from cohortseg.segment.geometry import Geometry
+from cohortseg.settings import PostprocessSettings
+from cohortseg.tiling import Window
+
+
+@dataclass(frozen=True)
+class WindowCells:
+    """The cells that a window owns, on the image's grid.
+
+    Attributes
+    ----------
+    core, outer
+        The window in image pixels.
+    labels
+        (y, x) uint32 over `outer`: 0 is background; row k - 1 of the other arrays is label k.
+    scores
+        Mean cell probability (0 to 1) of each cell.
+    flow_errors
+        Mean squared difference between the network's flow and that of the cell's shape.
+    n_cut
+        Cells that reach the border of what the window sees, so that their outlines may be wrong.
+    """
+
+    core: Box
+    outer: Box
+    labels: Labels
+    scores: NDArray[np.float32]
+    flow_errors: NDArray[np.float32]
+    n_cut: int
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """Labels on the grid on which the flow was followed, with seeds and flow errors by label."""
+
+    labels: Labels
+    seeds: NDArray[np.int32]
+    errors: NDArray[np.float32]
+
+    def kept(self, keep: NDArray[np.bool_]) -> "_Grouped":
+        """Return the labels k for which keep[k - 1], numbered anew."""
+        labels = relabel(self.labels, np.concatenate([[False], keep]))
+        return _Grouped(labels, self.seeds[keep], self.errors[keep])
+
+
+def labels_from_flows(flow: Flow, cell_probability: Logits, settings: PostprocessSettings | None = None) -> Labels:
+    """Return the cells of a flow field.
+
+    The steps and their meaning are those of Cellpose's `compute_masks` (Stringer et al. 2021): follow the flow,
+    group what ends together, drop cells whose flow error is too large, fill holes, drop small cells. Beyond
+    it, each cell is one piece: of a cell in several pieces (4-connected) the largest is kept.
+
+    Parameters
+    ----------
+    flow
+        (2, y, x) float32 in (y, x) order, five times a unit step, as the network gives it.
+    cell_probability
+        (y, x) float32, before the sigmoid.
+    settings
+        None for the defaults; `resample` plays no part.
+
+    Returns
+    -------
+    Labels
+        (y, x) uint32, 0 is background, cells numbered from 1 in the (y, x) order of the points they flow to.
+
+    Raises
+    ------
+    ImageError
+        If the shapes do not fit together.
+    """
+    settings = settings or PostprocessSettings()
+    if flow.shape != (2, *cell_probability.shape):
+        raise ImageError(
+            f"flow has shape {flow.shape} and cell_probability {cell_probability.shape}",
+            "(2, y, x) and (y, x) were expected",
+            "Give the flow as (2, y, x) in (y, x) order and the cell probability of the same plane.",
+        )
+    flow, logits = np.asarray(flow, np.float32), np.asarray(cell_probability, np.float32)
+    grouped = _group(flow, logits, settings, niter=settings.niter)
+    return grouped.kept(areas(grouped.labels)[1:] >= max(settings.min_size, 1)).labels
+
+
+def window_cells(field: Field, window: Window, geometry: Geometry, settings: PostprocessSettings) -> WindowCells:
+    """Return the cells whose seed lies in the window's core.
+
+    Parameters
+    ----------
+    field
+        (3, y, x) float32 over `window.outer` of the network's grid: flow y, flow x, cell probability before the sigmoid.
+    window
+        In network pixels.
+    """
+    core, outer = geometry.image_box(window.core), geometry.image_box(window.outer)
+    on_image_grid = settings.resample and geometry.network_shape != geometry.image_shape
+    niter = settings.niter
+    if on_image_grid:
+        field = resample(field, window.outer, geometry.network_shape, outer, geometry.image_shape)
+        niter = round(niter / min(geometry.scale, 1.0))
+        window, shape = Window(core, outer), geometry.image_shape
+    else:
+        shape = geometry.network_shape
+    grouped = _group(field[:2], field[2], settings, niter=niter)
+    inner = window.core.shifted(-window.outer.y0, -window.outer.x0)
+    owned = ((grouped.seeds >= (inner.y0, inner.x0)) & (grouped.seeds < (inner.y1, inner.x1))).all(axis=1)
+    grouped = grouped.kept(owned)
+    n_cut = _count_cut(grouped.labels, window.outer, shape)
+    scores = _mean_probability(grouped.labels, field[2])
+    labels = grouped.labels
+    if not on_image_grid and geometry.network_shape != geometry.image_shape:
+        labels = largest_pieces(geometry.image_labels(labels, window.outer))
+    keep = _sizes(labels, len(scores)) >= max(settings.min_size, 1)
+    labels = relabel(labels, np.concatenate([[False], keep]))
+    return WindowCells(core, outer, labels, scores[keep], grouped.errors[keep], n_cut)
+
+
+def _group(flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int) -> _Grouped:
+    """Follow, group, check the flow error, fill; every step depends on a cell's neighbourhood only."""
+    inside = logits > settings.cellprob_threshold
+    labels, seeds = group_endpoints(follow_flow(flow, inside, niter=niter), inside)
+    errors = flow_errors(labels, flow, flow_targets(labels))[1:]
+    grouped = _Grouped(labels, seeds, errors)
+    if settings.flow_threshold > 0:
+        grouped = grouped.kept(errors <= settings.flow_threshold)
+    whole = largest_pieces(fill_holes(grouped.labels))
+    return _Grouped(whole, grouped.seeds, grouped.errors).kept(_sizes(whole, len(grouped.seeds)) > 0)
+
+
+def _sizes(labels: Labels, n_labels: int) -> NDArray[np.int64]:
+    """Return the pixels of labels 1 to n; the last ones may have none left."""
+    counted = areas(labels)[1:]
+    return np.pad(counted, (0, n_labels - len(counted)))
+
+
+def _mean_probability(labels: Labels, logits: Logits) -> NDArray[np.float32]:
+    inside = labels > 0
+    counts = np.bincount(labels[inside])
+    sums = np.bincount(labels[inside], weights=1 / (1 + np.exp(-logits[inside].astype(np.float64))))
+    return (sums[1:] / np.maximum(counts[1:], 1)).astype(np.float32)
+
+
+def _count_cut(labels: Labels, outer: Box, shape: tuple[int, int]) -> int:
+    """Return the number of cells on the border of the window, where that is not the image's border."""
+    sides = (
+        (labels[0], outer.y0 > 0),
+        (labels[-1], outer.y1 < shape[0]),
+        (labels[:, 0], outer.x0 > 0),
+        (labels[:, -1], outer.x1 < shape[1]),
+    )
+    touching = [np.unique(side) for side, within in sides if within]
+    return int(np.count_nonzero(np.unique(np.concatenate(touching)))) if touching else 0

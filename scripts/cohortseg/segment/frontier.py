@@ -1,0 +1,108 @@
+"""The cells that reach out of their window: what keeps cells of neighbouring windows apart."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohortseg.arrays import Box, Labels
+from cohortseg.kernels.clean import areas, largest_pieces, relabel
+from cohortseg.segment.cells import WindowCells
+
+# A cell of which less than this share is left, once earlier windows have their pixels, is the same cell again.
+_DUPLICATE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class _Claim:
+    box: Box
+    mask: NDArray[np.bool_]
+
+
+class Frontier:
+    """Pixels outside their window's core that cells already given out have taken.
+
+    Windows see the same field and so agree on every cell; that their polygons are disjoint is nevertheless
+    enforced here, and what had to be taken away is counted. Windows are settled in the order of the plan, so
+    the result does not depend on the number of workers.
+
+    Attributes
+    ----------
+    overlap_px
+        Pixels that two windows both gave to a cell of their own.
+    duplicates
+        Cells dropped since another window had already given them out.
+    """
+
+    def __init__(self) -> None:
+        self._claims: list[_Claim] = []
+        self.overlap_px = 0
+        self.duplicates = 0
+
+    def settle(self, cells: WindowCells, columns: tuple[int, int]) -> WindowCells:
+        """Return the window's cells without the pixels taken before, and claim those outside its core.
+
+        Parameters
+        ----------
+        columns
+            First column that the windows of this strip see, and first that those of the next strip will see;
+            what no later window sees is forgotten.
+        """
+        left, right = columns
+        self._claims = [
+            claim
+            for claim in self._claims
+            if claim.box.x1 > left and (claim.box.y1 > cells.outer.y0 or claim.box.x1 > right)
+        ]
+        cells = self._without_taken(cells)
+        self._claim(cells)
+        return cells
+
+    def _without_taken(self, cells: WindowCells) -> WindowCells:
+        taken = np.zeros(cells.labels.shape, np.bool_)
+        for claim in self._claims:
+            part = claim.box.intersection(cells.outer)
+            if part.height and part.width:
+                target = part.shifted(-cells.outer.y0, -cells.outer.x0).slices
+                taken[target] |= claim.mask[part.shifted(-claim.box.y0, -claim.box.x0).slices]
+        overlap = int(np.count_nonzero(cells.labels[taken]))
+        if not overlap:
+            return cells
+        self.overlap_px += overlap
+        before = areas(cells.labels)
+        remaining = cells.labels.copy()
+        remaining[taken] = 0
+        remaining = largest_pieces(remaining)
+        after = np.bincount(remaining.ravel(), minlength=len(before))
+        keep = after >= np.maximum(_DUPLICATE_SHARE * before, 1)
+        self.duplicates += int(np.count_nonzero(~keep[1:]))
+        return replace(
+            cells,
+            labels=relabel(remaining, keep),
+            scores=cells.scores[keep[1:]],
+            flow_errors=cells.flow_errors[keep[1:]],
+        )
+
+    def _claim(self, cells: WindowCells) -> None:
+        for box, mask in _outside(cells.labels, cells.core.shifted(-cells.outer.y0, -cells.outer.x0)):
+            self._claims.append(_Claim(box.shifted(cells.outer.y0, cells.outer.x0), mask))
+
+
+def _outside(labels: Labels, core: Box) -> list[tuple[Box, NDArray[np.bool_]]]:
+    """Return the non-empty bands around the core, cut to the labelled pixels, as box and mask."""
+    height, width = labels.shape
+    bands = (
+        Box(0, 0, core.y0, width),
+        Box(core.y1, 0, height, width),
+        Box(core.y0, 0, core.y1, core.x0),
+        Box(core.y0, core.x1, core.y1, width),
+    )
+    found = []
+    for band in bands:
+        mask = labels[band.slices] > 0
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if rows.size:
+            y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+            box = Box(int(y0), int(x0), int(y1), int(x1)).shifted(band.y0, band.x0)
+            found.append((box, mask[y0:y1, x0:x1].copy()))
+    return found

@@ -1,0 +1,30 @@
+"""Settings: frozen models of the config and the sample sheet, and the only place where a default is written."""
+
+from cohortseg.settings.blocks import (
+    NormaliseSettings,
+    PipelineSettings,
+    PostprocessSettings,
+    QuantifySettings,
+    RasteriseSettings,
+    ReportSettings,
+    StitchSettings,
+)
+from cohortseg.settings.load import load_block, load_settings
+from cohortseg.settings.models import SegmentSettings, Settings
+from cohortseg.settings.sheet import Sample, parse_sheet
+
+__all__ = [
+    "NormaliseSettings",
+    "PipelineSettings",
+    "PostprocessSettings",
+    "QuantifySettings",
+    "RasteriseSettings",
+    "ReportSettings",
+    "Sample",
+    "SegmentSettings",
+    "Settings",
+    "StitchSettings",
+    "load_block",
+    "load_settings",
+    "parse_sheet",
+]

@@ -1,0 +1,115 @@
+"""The blocks of the config: one model for each stage."""
+
+from typing import Any, Self
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from cohortseg.settings.fields import Channels, FrozenModel, setting
+
+
+class NormaliseSettings(FrozenModel):
+    """How intensities are scaled before the network: these percentiles of the whole image become 0 and 1."""
+
+    lower_percentile: float = setting(
+        1.0, "Percentile of each channel's intensities that becomes 0.", unit="%", ge=0, le=100
+    )
+    upper_percentile: float = setting(
+        99.0, "Percentile of each channel's intensities that becomes 1.", unit="%", ge=0, le=100
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.lower_percentile >= self.upper_percentile:
+            raise PydanticCustomError("order", "Input should be lower_percentile < upper_percentile")
+        return self
+
+
+class PipelineSettings(FrozenModel):
+    """How the image is cut into tiles and how many hands work on them."""
+
+    infer_size: int = setting(
+        1024,
+        "Side of a tile, counted in the network's pixels; a multiple of 16, at least four times overlap_margin.",
+        unit="px",
+        ge=64,
+        le=8192,
+        multiple_of=16,
+    )
+    overlap_margin: int = setting(
+        32, "Halo of a tile on each side, counted in the network's pixels.", unit="px", ge=0, le=2048
+    )
+    batch_size: int | None = setting(None, "Tiles in one forward pass; null: 1 on a CPU, 8 on a GPU.", ge=1, le=1024)
+    n_postprocess_processes: int = setting(
+        2, "Workers that turn the network's output into cells while the next tiles are inferred.", ge=1, le=256
+    )
+    postprocess_queue_size: int = setting(
+        8, "Windows that may wait for a post-processing worker; bounds the memory.", ge=1, le=1024
+    )
+    n_merge_tile_processes: int = setting(1, "Workers that blend overlapping tiles.", ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _margin_fits(self) -> Self:
+        if self.infer_size < 4 * self.overlap_margin:
+            raise PydanticCustomError("margin", "Input should be infer_size >= 4 * overlap_margin")
+        return self
+
+
+class PostprocessSettings(FrozenModel):
+    """How flows and cell probabilities become cells."""
+
+    niter: int = setting(200, "Steps for which each pixel follows the flow.", ge=1, le=100_000)
+    cellprob_threshold: float = setting(
+        0.0, "Pixels above this cell probability belong to cells.", unit="logit", ge=-20, le=20
+    )
+    flow_threshold: float = setting(
+        0.4, "Cells with a larger flow error (mean squared) are dropped; 0 keeps all.", ge=0, le=100
+    )
+    min_size: int = setting(15, "Cells of fewer pixels are dropped; 0 keeps all.", unit="px", ge=0)
+    resample: bool = setting(
+        False, "Follow the flow on the image's own grid rather than the network's: smoother outlines, more time."
+    )
+
+
+class RasteriseSettings(FrozenModel):
+    """How mask.zarr is laid out on disk."""
+
+    chunk_px: int = setting(1024, "Side of a chunk, the smallest piece that is read.", unit="px", ge=64, le=8192)
+    shard_px: int = setting(
+        4096, "Side of a shard, one file on disk; a multiple of chunk_px.", unit="px", ge=64, le=65536
+    )
+
+    @model_validator(mode="after")
+    def _whole_chunks(self) -> Self:
+        if self.shard_px % self.chunk_px:
+            raise PydanticCustomError("shard", "Input should be shard_px a multiple of chunk_px")
+        return self
+
+
+class QuantifySettings(FrozenModel):
+    """What is measured in each cell."""
+
+    channels: Channels | None = setting(None, "Channels whose mean intensity is measured; null: all of them.")
+
+
+class StitchSettings(FrozenModel):
+    """How the cells of neighbouring planes are linked into 3D cells."""
+
+    iou_threshold: float = setting(
+        0.5, "Smallest intersection over union of two cells in neighbouring planes that links them.", gt=0, le=1
+    )
+    num_process: int = setting(8, "Most workers of one stack; 0 stays in the main process.", ge=0, le=256)
+    z_step_um: float | None = setting(
+        None, "Distance between neighbouring planes; null: unknown, no volumes in µm³.", unit="µm", gt=0
+    )
+
+    def decisive(self) -> dict[str, Any]:
+        """Return as plain data what decides the result: all but the number of workers."""
+        return self.model_dump(mode="json", exclude={"num_process"})
+
+
+class ReportSettings(FrozenModel):
+    """How the report looks."""
+
+    title: str = setting("cohortseg report", "Title of the report.", min_length=1, max_length=200)
+    thumbnail_px: int = setting(512, "Longer side of each sample's picture.", unit="px", ge=64, le=4096)

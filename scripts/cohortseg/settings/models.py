@@ -1,0 +1,75 @@
+"""The whole config, and the part of it that one segmentation needs."""
+
+from typing import Any
+
+from pydantic import Field
+
+from cohortseg.settings.blocks import (
+    NormaliseSettings,
+    PipelineSettings,
+    PostprocessSettings,
+    QuantifySettings,
+    RasteriseSettings,
+    ReportSettings,
+    StitchSettings,
+)
+from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, setting
+
+
+class SegmentSettings(FrozenModel):
+    """Everything that the segmentation of one image depends on, besides the image."""
+
+    model: str = setting("nuclei-mini", "Network: a name from `cohortseg models list`.", min_length=1, max_length=200)
+    model_path: str | None = setting(
+        None, "Checkpoint file with the network's weights; null: the weights that come with the name.", min_length=1
+    )
+    device: Device = setting(
+        "auto", "Where the network runs: auto takes a GPU where there is one; cuda fails without one."
+    )
+    channels: Channels | None = setting(
+        None,
+        "Names or 0-based indices in the network's order; null: the first channel, or the mean of R, G and B.",
+    )
+    diameter: float | None = setting(
+        None, "Typical diameter of a cell in the image; null: estimated.", unit="px", gt=0, le=100_000
+    )
+    pixel_size_um: float | None = setting(
+        None, "Side of a pixel; null: what the image's metadata say.", unit="µm", gt=0, le=100_000
+    )
+    modality: str | None = setting(
+        None, "Kind of image, such as fluorescence or histology; recorded and reported.", min_length=1, max_length=200
+    )
+    image_type: ImageType | None = setting(
+        None, "How images are opened: tiff, zarr or cv2 (PNG, JPEG, BMP, ...); null: by content and suffix."
+    )
+    series: int = setting(0, "Series of a TIFF file with several images.", ge=0)
+    level: int = setting(0, "Level of a pyramid; 0 is full resolution.", ge=0)
+    plane: int = setting(0, "Plane of a file with several z positions or time points, counted over both.", ge=0)
+    channel_last: bool = setting(False, "Arrays without axis names have their channels last rather than first.")
+    normalise: NormaliseSettings = Field(default_factory=NormaliseSettings, description=NormaliseSettings.__doc__)
+    pipeline: PipelineSettings = Field(default_factory=PipelineSettings, description=PipelineSettings.__doc__)
+    postprocess: PostprocessSettings = Field(
+        default_factory=PostprocessSettings, description=PostprocessSettings.__doc__
+    )
+
+    def decisive(self) -> dict[str, Any]:
+        """Return as plain data what decides the result: all but where and by how many hands it is computed."""
+        hands = {"batch_size", "n_postprocess_processes", "postprocess_queue_size", "n_merge_tile_processes"}
+        return self.model_dump(mode="json", exclude={"device": True, "pipeline": hands})
+
+
+class Settings(SegmentSettings):
+    """The config of a cohort, config/config.yaml."""
+
+    samples: str = setting(
+        "config/samples.tsv", "Sample sheet, relative to the working directory or absolute.", min_length=1
+    )
+    results: str = setting("results", "Folder of the results, relative to the working directory.", min_length=1)
+    rasterise: RasteriseSettings = Field(default_factory=RasteriseSettings, description=RasteriseSettings.__doc__)
+    quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)
+    stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)
+    report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
+
+    def segment_settings(self) -> SegmentSettings:
+        """Return the part that one segmentation needs."""
+        return SegmentSettings(**{name: getattr(self, name) for name in SegmentSettings.model_fields})

@@ -1,0 +1,210 @@
+"""The sample sheet: from rows of text to samples with their effective settings."""
+
+import os.path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Annotated, Any, Protocol
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from cohortseg.errors import SampleSheetError
+from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType
+from cohortseg.settings.load import describe_faults, suggest
+from cohortseg.settings.models import SegmentSettings, Settings
+
+RESERVED_NAMES = frozenset({"cohort", "stacks"})
+"""Folders of the results that are no samples."""
+
+
+class Row(Protocol):
+    """One row of the sheet as text: its line in the file and the value of each column."""
+
+    @property
+    def line(self) -> int:
+        """Line in the file, from 1."""
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Text by column; an empty text is the same as no column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of the cohort.
+
+    Parameters
+    ----------
+    sample
+        Unique name.
+    image, labels
+        Absolute paths of the image and, where known, of its ground truth.
+    stack, z_index
+        The 3D stack that the image is a plane of, and its position there; both or neither.
+    segment
+        The config with this row's overrides applied.
+    """
+
+    sample: str
+    image: str
+    stack: str | None
+    z_index: int | None
+    labels: str | None
+    segment: SegmentSettings
+
+
+def _split_channels(text: Any) -> Any:
+    return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
+
+
+def _overrides(key: str) -> Any:
+    field = SegmentSettings.model_fields[key]
+    return Field(default=None, description=f"Overrides `{key}` of the config. {field.description}")
+
+
+class SheetColumns(FrozenModel):
+    """The columns of the sample sheet, config/samples.tsv; an empty cell is the same as no column."""
+
+    model_config = ConfigDict(strict=False)
+
+    sample: str = Field(pattern=NAME_PATTERN, description="Unique name of the sample.")
+    image: str = Field(min_length=1, description="Image file, relative to the sheet or absolute.")
+    stack: str | None = Field(
+        default=None, pattern=NAME_PATTERN, description="The 3D stack that the image is a plane of."
+    )
+    z_index: int | None = Field(default=None, description="Position of the plane in its stack, unique there.")
+    channels: (
+        Annotated[Channels, BeforeValidator(_split_channels), WithJsonSchema({"type": "string", "minLength": 1})] | None
+    ) = _overrides("channels")
+    model: str | None = _overrides("model")
+    diameter: float | None = _overrides("diameter")
+    pixel_size_um: float | None = _overrides("pixel_size_um")
+    modality: str | None = _overrides("modality")
+    image_type: ImageType | None = _overrides("image_type")
+    series: int | None = _overrides("series")
+    level: int | None = _overrides("level")
+    plane: int | None = _overrides("plane")
+    labels: str | None = Field(
+        default=None, min_length=1, description="Ground truth, a label image; relative to the sheet or absolute."
+    )
+
+
+_OVERRIDES = tuple(name for name in SheetColumns.model_fields if name in SegmentSettings.model_fields)
+
+
+def parse_sheet(
+    rows: Sequence[Row], base: str, settings: Settings, exists: Callable[[str], bool]
+) -> tuple[Sample, ...]:
+    """Return the samples of a sheet, in its order.
+
+    Parameters
+    ----------
+    rows
+        The rows as text, without the header.
+    base
+        Folder of the sheet; relative paths start there.
+    settings
+        The config, which each row may override.
+    exists
+        Whether a path is there; apart, so that this function reads no disk.
+
+    Raises
+    ------
+    SampleSheetError
+        Lists all faults of all rows.
+    """
+    found: list[tuple[int, str]] = []
+    samples: list[tuple[int, Sample]] = []
+    for row in rows:
+        sample, wrong = _parse_row(row, base, settings, exists)
+        found += [(row.line, text) for text in wrong]
+        if sample is not None:
+            samples.append((row.line, sample))
+    found += _repeated_names(rows) + _repeated_planes(samples)
+    names = {row.line: row.values.get("sample", "") for row in rows}
+    faults = [] if rows else ["it has no rows"]
+    faults += _unknown_columns(rows)
+    faults += [f"row {line}, sample '{names[line]}': {text}" for line, text in sorted(found, key=itemgetter(0))]
+    if faults:
+        noun = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise SampleSheetError(
+            f"the sample sheet {settings.samples} has {noun}",
+            "each has to be put right before any job starts:\n  " + ".\n  ".join(faults),
+            "\nCorrect the sheet; config/README.md explains its columns.",
+        )
+    return tuple(sample for _, sample in samples)
+
+
+def _unknown_columns(rows: Sequence[Row]) -> list[str]:
+    legal = list(SheetColumns.model_fields)
+    found = dict.fromkeys(name for row in rows for name in row.values)
+    unknown = [name for name in found if name not in legal]
+    return [f"column '{name}' is unknown; {suggest(name, legal)}allowed: {', '.join(legal)}" for name in unknown]
+
+
+def _parse_row(
+    row: Row, base: str, settings: Settings, exists: Callable[[str], bool]
+) -> tuple[Sample | None, list[str]]:
+    """Return the sample, or None where it cannot be made, and the faults of the row."""
+    given = {name: text for name, text in row.values.items() if text and name in SheetColumns.model_fields}
+    try:
+        columns = SheetColumns.model_validate(given)
+        segment = _effective(settings, columns)
+    except ValidationError as error:
+        return None, [f"column {name}: {text}" for name, text in describe_faults(SheetColumns, error)]
+    paths = {"image": columns.image, "labels": columns.labels}
+    absolute = {name: os.path.abspath(os.path.join(base, path)) for name, path in paths.items() if path}
+    faults = [f"{name} {path} does not exist" for name, path in absolute.items() if not exists(path)]
+    if columns.sample.lower() in RESERVED_NAMES:
+        faults.append(f"the name is reserved; any but {', '.join(sorted(RESERVED_NAMES))} will do")
+    if columns.stack is not None and columns.z_index is None:
+        faults.append(f"it is in stack '{columns.stack}' but has no z_index")
+    if columns.stack is None and columns.z_index is not None:
+        faults.append(f"it has z_index {columns.z_index} but no stack")
+    sample = Sample(
+        sample=columns.sample,
+        image=absolute["image"],
+        stack=columns.stack,
+        z_index=columns.z_index,
+        labels=absolute.get("labels"),
+        segment=segment,
+    )
+    return sample, faults
+
+
+def _effective(settings: Settings, columns: SheetColumns) -> SegmentSettings:
+    segment = settings.segment_settings().model_dump()
+    overrides = {name: getattr(columns, name) for name in _OVERRIDES if getattr(columns, name) is not None}
+    if "model" in overrides:
+        segment["model_path"] = None  # the config's checkpoint belongs to the config's model, not to this row's
+    return SegmentSettings.model_validate(segment | overrides)
+
+
+def _repeated_names(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    first: dict[str, Row] = {}
+    faults = []
+    for row in rows:
+        name = row.values.get("sample", "")
+        earlier = first.setdefault(name.lower(), row)
+        if name and earlier is not row:
+            spelt = earlier.values["sample"]
+            alike = "" if spelt == name else f", there '{spelt}': upper and lower case count as the same"
+            faults.append((row.line, f"the name is already used by row {earlier.line}{alike}"))
+    return faults
+
+
+def _repeated_planes(samples: Sequence[tuple[int, Sample]]) -> list[tuple[int, str]]:
+    planes: dict[tuple[str, int], int] = {}
+    spelt: dict[str, tuple[str, int]] = {}
+    faults = []
+    for line, sample in samples:
+        if sample.stack is None or sample.z_index is None:
+            continue
+        name, where = spelt.setdefault(sample.stack.lower(), (sample.stack, line))
+        if name != sample.stack:
+            faults.append((line, f"stack '{sample.stack}' differs from '{name}' of row {where} in case only"))
+        earlier = planes.setdefault((sample.stack, sample.z_index), line)
+        if earlier != line:
+            text = f"z_index {sample.z_index} of stack '{sample.stack}' is already used by row {earlier}"
+            faults.append((line, text))
+    return faults

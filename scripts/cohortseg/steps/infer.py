@@ -1,0 +1,143 @@
+"""`cohortseg infer`: one image or a folder of images, segmented without a workflow."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
+from cohortseg.networks import Network, find_checkpoint
+from cohortseg.settings import SegmentSettings, load_block
+from cohortseg.steps.assemble import write_configs
+from cohortseg.steps.progress import progress_bar
+from cohortseg.steps.segment import segment_file
+from cohortseg.stores.tables import read_yaml
+
+_SUFFIXES = (".tif", ".tiff", ".svs", ".zarr", ".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """What the command line adds to the settings: one image or a folder, where results go, scale, config file."""
+
+    image_path: Path | None
+    image_dir: Path | None
+    output_dir: Path | None
+    scale: float | None
+    config_file: Path | None
+
+
+def infer_images(options: InferOptions, given: Mapping[str, Any]) -> Iterator[str]:
+    """Segment what the options name and yield a line for each image.
+
+    An image of a folder that fails is reported and the others go on.
+
+    Parameters
+    ----------
+    given
+        Settings of the command line, which win over those of the config file.
+
+    Raises
+    ------
+    SettingsError
+        If options or settings do not fit together.
+    CohortsegError
+        If the image fails, or, after all others are done, if images of a folder did.
+    """
+    if (options.image_path is None) == (options.image_dir is None):
+        raise SettingsError(
+            "exactly one of --image-path and --image-dir is needed",
+            f"{'neither' if options.image_path is None else 'both'} are given",
+            "Name one image, or one folder of images.",
+        )
+    settings = _merge_settings(options, given)
+    network = Network.open(find_checkpoint(settings.model, settings.model_path), settings.device)
+    settings = _with_scale(settings, options.scale, network.diameter_px)
+    if options.image_path is not None:
+        output = options.output_dir or Path(_output_name(options.image_path, settings))
+        yield _infer_one(options.image_path, output, network, settings)
+        return
+    yield from _infer_folder(options, network, settings)
+
+
+def _merge_settings(options: InferOptions, given: Mapping[str, Any]) -> SegmentSettings:
+    content: dict[str, Any] = {} if options.config_file is None else read_yaml(options.config_file)
+    if options.scale is not None and ("diameter" in given or not 0 < options.scale < 1000):
+        raise SettingsError(
+            f"--scale is {options.scale}" + (" and --diameter is given too" if "diameter" in given else ""),
+            "a positive number of network pixels per image pixel, or a diameter, was expected",
+            "Give one of the two.",
+        )
+    return load_block(SegmentSettings, content | dict(given))
+
+
+def _with_scale(settings: SegmentSettings, scale: float | None, network_diameter_px: float) -> SegmentSettings:
+    if scale is None:
+        return settings
+    return settings.model_copy(update={"diameter": network_diameter_px / scale})
+
+
+def _output_name(image: Path, settings: SegmentSettings) -> str:
+    channels = "auto" if settings.channels is None else "-".join(map(str, settings.channels))
+    name = f"{_stem(image)}_{settings.plane}_{channels}_{settings.model}"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name)
+
+
+def _stem(image: Path) -> str:
+    return image.name.removesuffix(image.suffix).removesuffix(".ome")
+
+
+def _infer_one(image: Path, output: Path, network: Network, settings: SegmentSettings) -> str:
+    with progress_bar(image.name) as on_progress:
+        tally = segment_file(
+            image,
+            output / "polygons.parquet",
+            output / "metadata.json",
+            network,
+            settings,
+            sample=_stem(image),
+            z_index=None,
+            on_progress=on_progress,
+        )
+    return f"{image.name}: {tally.cells} cells in {output}"
+
+
+def _infer_folder(options: InferOptions, network: Network, settings: SegmentSettings) -> Iterator[str]:
+    folder = Path(str(options.image_dir))
+    images = _images_of(folder)
+    output = options.output_dir or folder.with_name(f"{folder.resolve().name}_results")
+    write_configs(output / "configs.yml", [(_stem(image), None) for image in images])
+    failures = []
+    for image in images:
+        try:
+            yield _infer_one(image, output / _stem(image), network, settings)
+        except CohortsegError as error:
+            failures.append(image.name)
+            yield f"{image.name}: FAILED: {error}"
+    if failures:
+        raise ImageError(
+            f"{len(failures)} of {len(images)} images failed: {', '.join(failures)}",
+            "the others are done",
+            "See the lines above for each cause.",
+        )
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """Return the images of a folder by name, after checking that each has a name of its own."""
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder} is not a folder", "--image-dir names a folder of images", "Correct the path.")
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+    if not images:
+        raise MissingFileError(
+            f"{folder} holds no images", f"files ending in {', '.join(_SUFFIXES)} were expected", "Correct the path."
+        )
+    stems = [_stem(image) for image in images]
+    repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if repeated:
+        raise SettingsError(
+            f"several images in {folder} are called {', '.join(repeated)}",
+            "each image's results go to a folder of its name",
+            "Rename them, or segment them one by one with --image-path.",
+        )
+    return images

@@ -1,0 +1,54 @@
+"""What every job of the workflow does around its step: a log, and one clear error where it fails."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cohortseg.errors import CohortsegError
+from cohortseg.stores.tables import read_json, write_json
+
+_LOGGER = logging.getLogger("cohortseg")
+
+
+def run_job(snakemake: Any, step: Callable[[], None]) -> None:
+    """Run the step of a rule, logging to the rule's log file and to standard error.
+
+    A failure ends the process with status 2 (an error that the user can act on, logged as one line) or 1 (any other,
+    with its traceback), and leaves `failure.json` beside the outputs, which the report reads; a success removes
+    the one that the same rule left before.
+
+    Parameters
+    ----------
+    snakemake
+        The object that Snakemake gives to scripts: its rule, output and log are used.
+    """
+    log = Path(snakemake.log[0])
+    _log_to(log)
+    failure = Path(snakemake.output[0]).parent / "failure.json"
+    try:
+        step()
+    except CohortsegError as error:
+        _LOGGER.error("%s", error)
+        facts = {"found": error.found, "expected": error.expected, "remedy": error.remedy}
+        _record(failure, snakemake.rule, log, error, facts)
+        sys.exit(2)
+    except Exception as error:
+        _LOGGER.exception("unexpected %s", type(error).__name__)
+        _record(failure, snakemake.rule, log, error, {"message": f"{type(error).__name__}: {error}"})
+        sys.exit(1)
+    if failure.is_file() and read_json(failure).get("rule") == snakemake.rule:
+        failure.unlink()
+
+
+def _record(path: Path, rule: str, log: Path, error: Exception, facts: dict[str, str]) -> None:
+    write_json(path, {"rule": rule, "error": type(error).__name__, **facts, "log": str(log)})
+
+
+def _log_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()]
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True
+    )

@@ -1,0 +1,124 @@
+"""Step quantify: polygons.parquet and the image in, cells.parquet and a picture for the report out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohortseg.arrays import Box
+from cohortseg.errors import ImageError
+from cohortseg.kernels.resample import resample, source_box
+from cohortseg.quantify.measure import measure_cells
+from cohortseg.report.overlay import overlay
+from cohortseg.settings import QuantifySettings, SegmentSettings, load_block
+from cohortseg.steps.job import run_job
+from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
+from cohortseg.stores.images import open_image
+from cohortseg.stores.polygons import read_polygons
+from cohortseg.stores.source import ImageSource, PageSelection, channel_indices
+from cohortseg.stores.tables import write_parquet, write_png
+from cohortseg.tiling import blocks
+
+_BLOCK_PX = 1024
+
+
+def main(snakemake: Any) -> None:
+    """Run the step as a job of the workflow."""
+
+    def step() -> None:
+        quantify_file(
+            Path(snakemake.input.image),
+            Path(snakemake.input.polygons),
+            Path(snakemake.input.metadata),
+            cells=Path(snakemake.output.cells),
+            preview=Path(snakemake.output.preview),
+            settings=load_block(QuantifySettings, snakemake.params.settings["quantify"]),
+            thumbnail_px=snakemake.params.settings["report"]["thumbnail_px"],
+        )
+
+    run_job(snakemake, step)
+
+
+def quantify_file(
+    image: Path,
+    polygons: Path,
+    metadata: Path,
+    *,
+    cells: Path,
+    preview: Path,
+    settings: QuantifySettings,
+    thumbnail_px: int,
+) -> None:
+    """Measure the cells of one image, block by block, and draw them over it.
+
+    Raises
+    ------
+    ImageError
+        If the image has another shape than when it was segmented.
+    ChannelError
+        If a channel that is to be measured is not in the image.
+    """
+    facts, shape = read_metadata(metadata)
+    read_labels = label_reader(polygons)
+    with open_image(image, PageSelection.of(load_block(SegmentSettings, facts["settings"]))) as source:
+        if source.shape != shape:
+            raise ImageError(
+                f"{image.name} is {source.shape[0]} x {source.shape[1]} px now",
+                f"it was {shape[0]} x {shape[1]} px when it was segmented",
+                "Segment it again.",
+            )
+        wanted = range(len(source.channels)) if settings.channels is None else settings.channels
+        channels = channel_indices(source, tuple(wanted))
+        table = measure_cells(
+            read_labels,
+            source,
+            channels,
+            [source.channels[i] for i in channels],
+            read_polygons(polygons, columns=None, box=None),
+            block_px=_BLOCK_PX,
+            pixel_size_um=facts.get("pixel_size_um"),
+        )
+        write_parquet(cells, table)
+        write_png(preview, draw_preview(source, read_labels, facts, side_px=thumbnail_px))
+
+
+def draw_preview(
+    source: ImageSource, read_labels: ReadLabels, metadata: dict[str, Any], *, side_px: int
+) -> NDArray[np.uint8]:
+    """Return a picture, at most `side_px` on its longer side, of the channels that were segmented with the outlines.
+
+    The image is shrunk block by block, so that its size does not matter; (y, x, 3) uint8.
+    """
+    scale = min(1.0, side_px / max(source.shape))
+    shape = (max(1, round(source.shape[0] * scale)), max(1, round(source.shape[1] * scale)))
+    channels, limits = _shown(source, metadata)
+    light = np.zeros((len(channels), *shape), np.float32)
+    labels = np.zeros(shape, np.uint32)
+    rows = (2 * np.arange(shape[0]) + 1) * source.shape[0] // (2 * shape[0])
+    columns = (2 * np.arange(shape[1]) + 1) * source.shape[1] // (2 * shape[1])
+    for box in blocks(source.shape, _BLOCK_PX):
+        (y0, y1), (x0, x1) = np.searchsorted(rows, (box.y0, box.y1)), np.searchsorted(columns, (box.x0, box.x1))
+        target = Box(int(y0), int(x0), int(y1), int(x1))
+        if target.height and target.width:
+            nearest = np.ix_(rows[y0:y1] - box.y0, columns[x0:x1] - box.x0)
+            labels[target.slices] = read_labels(box)[nearest]
+            light[:, *target.slices] = _shrunk(source, channels, target, shape)
+    return overlay(light, labels, limits=limits, is_rgb=source.is_rgb and len(channels) == 3)
+
+
+def _shrunk(
+    source: ImageSource, channels: list[int], target: Box, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    needed = source_box(target, shape, source.shape)
+    return resample(source.read(channels, needed), needed, source.shape, target, shape)
+
+
+def _shown(source: ImageSource, metadata: dict[str, Any]) -> tuple[list[int], list[tuple[float, float]]]:
+    """Return the channels to draw and the values that are black and full light."""
+    if source.is_rgb:
+        full = float(np.iinfo(source.dtype).max) if source.dtype.kind == "u" else 1.0
+        return [0, 1, 2], [(0.0, full)] * 3
+    normalisation = metadata["normalisation"]
+    limits = list(zip(normalisation["lower"], normalisation["upper"], strict=True))
+    return channel_indices(source, metadata["channels"]), limits

@@ -1,0 +1,192 @@
+"""Step stitch: the planes of a stack in, its 3D cells as polygons, objects and a label pyramid out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+
+from cohortseg.errors import MissingFileError, StackError
+from cohortseg.settings import RasteriseSettings, StitchSettings, load_block
+from cohortseg.steps.job import run_job
+from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
+from cohortseg.stitch import Plane, link_planes, object_polygons, summarise_objects
+from cohortseg.stores.labels import LabelLayout, write_labels
+from cohortseg.stores.polygons import read_polygons
+from cohortseg.stores.tables import read_yaml, write_geoparquet, write_parquet
+
+
+@dataclass(frozen=True)
+class PlaneFiles:
+    """One plane of a stack: its place and the folder that holds its polygons.parquet and metadata.json."""
+
+    z_index: int
+    folder: Path
+
+
+def main(snakemake: Any) -> None:
+    """Run the step as a job of the workflow."""
+
+    def step() -> None:
+        settings = snakemake.params.settings
+        configs = Path(snakemake.input.configs)
+        stitch_files(
+            read_configs(configs),
+            configs.parent,
+            load_block(StitchSettings, settings["stitch"]),
+            load_block(RasteriseSettings, settings["rasterise"]),
+            name=snakemake.params.stack,
+            workers=min(snakemake.threads, settings["stitch"]["num_process"]),
+        )
+
+    run_job(snakemake, step)
+
+
+def read_configs(path: Path) -> list[PlaneFiles]:
+    """Return the planes that a configs.yml names, in z order.
+
+    A plane's folder has its image's name and lies beside configs.yml or, in the results of a workflow, two levels
+    up. A z_index left empty is taken from the plane's metadata.json.
+
+    Raises
+    ------
+    StackError
+        If the file has another form, or a plane has no z_index anywhere.
+    MissingFileError
+        If a plane has no folder.
+    """
+    entries = read_yaml(path).get("stitch")
+    well_formed = isinstance(entries, list) and entries and all(
+        isinstance(entry, Mapping) and {"image_name", "z_index"} == set(entry) for entry in entries
+    )  # fmt: skip
+    if not well_formed:
+        raise StackError(
+            f"{path} is not the order of a stack",
+            "a list `stitch` with image_name and z_index in each entry was expected",
+            "Correct the file.",
+        )
+    planes = [_plane_files(path, str(entry["image_name"]), entry["z_index"]) for entry in entries]
+    return sorted(planes, key=lambda plane: plane.z_index)
+
+
+def _plane_files(configs: Path, name: str, z_index: Any) -> PlaneFiles:
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise StackError(f"image_name {name!r} in {configs}", "the name of a folder was expected", "Correct the file.")
+    folders = (configs.parent / name, configs.parent.parent.parent / name)
+    folder = next((folder for folder in folders if (folder / "polygons.parquet").is_file()), None)
+    if folder is None:
+        raise MissingFileError(
+            f"{configs} names plane {name}, which has no polygons.parquet",
+            f"it was looked for in {folders[0]}",
+            "Segment the plane, or remove it from the file.",
+        )
+    if z_index is None:
+        z_index = read_metadata(folder / "metadata.json")[0].get("z_index")
+    if not isinstance(z_index, int) or isinstance(z_index, bool):
+        raise StackError(
+            f"plane {name} in {configs} has z_index {z_index!r}",
+            "a whole number was expected",
+            "Set its z_index in the file.",
+        )
+    return PlaneFiles(z_index, folder)
+
+
+def stitch_files(
+    planes: Sequence[PlaneFiles],
+    output: Path,
+    stitch: StitchSettings,
+    rasterise: RasteriseSettings,
+    *,
+    name: str,
+    workers: int,
+) -> pd.DataFrame:
+    """Link the cells of a stack's planes and write 3d_polygons.parquet, objects.parquet and 3d_mask.zarr.
+
+    Returns
+    -------
+    DataFrame
+        The objects, as objects.parquet has them.
+
+    Raises
+    ------
+    StackError
+        If planes differ in shape or share a z_index.
+    """
+    facts = [read_metadata(plane.folder / "metadata.json") for plane in planes]
+    tables = [read_polygons(plane.folder / "polygons.parquet", columns=None, box=None) for plane in planes]
+    opened = [
+        _open_plane(plane, table, shape) for plane, table, (_, shape) in zip(planes, tables, facts, strict=True)
+    ]
+    links = link_planes(opened, iou_threshold=stitch.iou_threshold, workers=workers)
+    by_plane = [links[links["z_index"] == plane.z_index] for plane in planes]
+    linked = [object_polygons(table, rows) for table, rows in zip(tables, by_plane, strict=True)]
+    pixel_size_um = facts[0][0].get("pixel_size_um")
+    objects = summarise_objects(
+        links, _measured(planes, tables), pixel_size_um=pixel_size_um, z_step_um=stitch.z_step_um
+    )
+    polygons = geopandas.GeoDataFrame(pd.concat(linked, ignore_index=True), geometry="geometry")
+    write_geoparquet(output / "3d_polygons.parquet", polygons)
+    write_parquet(output / "objects.parquet", objects)
+    readers = [_object_reader(plane, rows) for plane, rows in zip(opened, by_plane, strict=True)]
+    layout = LabelLayout(name, rasterise.chunk_px, rasterise.shard_px, pixel_size_um, stitch.z_step_um)
+    write_labels(
+        output / "3d_mask.zarr",
+        (len(planes), *opened[0].shape),
+        lambda z, box: readers[z](box),
+        layout=layout,
+        workers=max(workers, 1),
+    )
+    return objects
+
+
+def _open_plane(plane: PlaneFiles, table: geopandas.GeoDataFrame, shape: tuple[int, int]) -> Plane:
+    order = np.argsort(table["cell_id"].to_numpy())
+    cell_ids, areas = table["cell_id"].to_numpy()[order], table["area_px"].to_numpy()[order]
+    return Plane(plane.z_index, shape, cell_ids, areas, label_reader(plane.folder / "polygons.parquet"))
+
+
+def _measured(planes: Sequence[PlaneFiles], tables: Sequence[geopandas.GeoDataFrame]) -> pd.DataFrame:
+    """Return what is known of each cell of each plane, in one table."""
+    columns = ["cell_id", "area_px", "centroid_x", "centroid_y"]
+    parts = [
+        pd.DataFrame(table[columns]).assign(z_index=plane.z_index) for plane, table in zip(planes, tables, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True).rename(columns={"cell_id": "plane_cell_id"})
+
+
+def _object_reader(plane: Plane, links: pd.DataFrame) -> ReadLabels:
+    """Return a function that draws a plane's boxes with the ids of the objects instead of its own."""
+    ids = np.zeros(int(plane.cell_ids.max(initial=0)) + 1, np.uint32)
+    ids[links["plane_cell_id"].to_numpy()] = links["cell_id"].to_numpy()
+    return lambda box: ids[plane.read(box)]
+
+
+def stitch_folder(folder: Path, output: Path | None, given: Mapping[str, Any]) -> tuple[pd.DataFrame, Path]:
+    """Link the planes that a folder's configs.yml names; `cohortseg stitch`.
+
+    Parameters
+    ----------
+    output
+        Where results go; None for the folder itself.
+    given
+        Fields of `StitchSettings`; the others keep their defaults.
+
+    Returns
+    -------
+    tuple
+        The objects and the folder they are in.
+
+    Raises
+    ------
+    MissingFileError
+        If the folder has no configs.yml.
+    """
+    settings = load_block(StitchSettings, given)
+    target = output or folder
+    planes = read_configs(folder / "configs.yml")
+    name = folder.resolve().name
+    objects = stitch_files(planes, target, settings, RasteriseSettings(), name=name, workers=settings.num_process)
+    return objects, target

@@ -1,0 +1,63 @@
+"""Decoded tiles and strips, kept for the next box that touches them."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SegmentCache:
+    """Least-recently-used store of decoded segments; several threads may use it at once.
+
+    A segment that several threads want at the same time is decoded by one of them; the others wait for it. The
+    newest segment is always kept, whatever its size: where a file is one huge compressed strip, decoding it for
+    every box would cost far more than its memory, which decoding needs anyway.
+
+    Parameters
+    ----------
+    budget_bytes
+        Segments beyond this sum are forgotten, the least recently used first.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
+        self._kept_bytes = 0
+        self._coming: dict[Hashable, Future[NDArray[Any]]] = {}
+
+    def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[np.generic]:
+        """Return the segment `key`, calling `decode` where it is not kept; its errors reach every waiting thread."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            coming = self._coming.get(key)
+            mine = coming is None
+            if coming is None:
+                coming = self._coming[key] = Future()
+        if not mine:
+            return coming.result()
+        try:
+            segment = decode()
+        except BaseException as error:
+            with self._lock:
+                del self._coming[key]
+            coming.set_exception(error)
+            raise
+        with self._lock:
+            del self._coming[key]
+            self._keep(key, segment)
+        coming.set_result(segment)
+        return segment
+
+    def _keep(self, key: Hashable, segment: NDArray[Any]) -> None:
+        self._kept[key] = segment
+        self._kept_bytes += segment.nbytes
+        while self._kept_bytes > self._budget_bytes and len(self._kept) > 1:
+            _, forgotten = self._kept.popitem(last=False)
+            self._kept_bytes -= forgotten.nbytes

@@ -1,0 +1,182 @@
+"""Small results: parquet, JSON, YAML, TSV and PNG files, and label images as ground truth. All writes are atomic."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import geopandas
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from cohortseg.arrays import Box, Labels
+from cohortseg.errors import ImageError, MissingFileError, TableError
+from cohortseg.stores.atomic import atomic_path
+from cohortseg.stores.geoparquet import COMPRESSION, geo_metadata, to_arrow, total_bounds
+from cohortseg.stores.geoparquet_file import missing_columns, open_parquet, reading
+from cohortseg.stores.images import FIRST_PAGE, open_image
+
+MAX_LABEL = 2**32 - 1
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as parquet; its index is dropped."""
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression=COMPRESSION)
+
+
+def write_geoparquet(path: Path, table: geopandas.GeoDataFrame) -> None:
+    """Write a table of polygons in pixels as GeoParquet 1.1 with a covering column `bbox`; its index is dropped."""
+    bounds = total_bounds(np.asarray(table.geometry.array))
+    metadata = geo_metadata(bounds, set(table.geometry.geom_type.dropna()))
+    rows = to_arrow(table).replace_schema_metadata(metadata)
+    with atomic_path(path) as temporary:
+        pq.write_table(rows, temporary, compression=COMPRESSION)
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Read columns of a parquet table, or all of them for None.
+
+    Raises
+    ------
+    MissingFileError
+        There is no file.
+    TableError
+        It is damaged or lacks a column.
+    """
+    path = Path(path)
+    with open_parquet(path) as stored:
+        with reading(path):
+            present: list[str] = stored.schema_arrow.names
+        missing = [name for name in columns or () if name not in present]
+        if missing:
+            raise missing_columns(path.name, missing, present)
+        with reading(path):
+            rows = stored.read(columns=None if columns is None else list(columns))
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame if columns is None else frame[list(columns)]
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, keys in their order; numpy scalars and arrays as numbers and lists, paths as text, NaN as null."""
+    write_bytes(path, (json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; MissingFileError where it is absent, TableError where it is damaged."""
+    text = _read_text(path)
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise _malformed(path, "a JSON object", str(error)) from error
+    if not isinstance(content, dict):
+        raise _malformed(path, "a JSON object", f"it holds a {type(content).__name__}")
+    return content
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write YAML, keys in their order; values as for `write_json`."""
+    write_bytes(path, yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True).encode())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping without running any tag in it; an empty file is an empty mapping.
+
+    Raises
+    ------
+    MissingFileError
+        There is no file.
+    TableError
+        It is no YAML mapping.
+    """
+    text = _read_text(path)
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _malformed(path, "a YAML mapping", str(error)) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise _malformed(path, "a YAML mapping", f"it holds a {type(content).__name__}")
+    return content
+
+
+def write_tsv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as tab-separated UTF-8 text with a header; missing values are empty, the index is dropped."""
+    write_bytes(path, table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
+
+
+def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a (y, x, 3) uint8 R, G, B picture as PNG."""
+    _, encoded = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+    write_bytes(path, encoded.tobytes())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file's content."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_label_image(path: Path) -> Labels:
+    """Read a whole label image (ground truth) from TIFF, PNG, zarr or any other supported format.
+
+    Returns
+    -------
+    (y, x) uint32 labels; 0 is background.
+
+    Raises
+    ------
+    MissingFileError
+        There is no file.
+    ImageError
+        It cannot be read, has several channels, is not of integers, or has values outside 0..2**32 - 1.
+    """
+    path = Path(path)
+    with open_image(path, FIRST_PAGE) as source:
+        if len(source.channels) != 1 or source.dtype.kind not in "iu":
+            raise ImageError(
+                f"{path.name} has {len(source.channels)} channels of {source.dtype}",
+                "expected one channel of integers, a number for each cell",
+                "Set labels in config/samples.tsv to an instance label image.",
+            )
+        pixels = source.read([0], Box(0, 0, *source.shape))[0]
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > MAX_LABEL:
+        raise ImageError(
+            f"{path.name} has labels from {low} to {high}", f"expected 0 to {MAX_LABEL}", "Renumber its labels."
+        )
+    return np.asarray(pixels, dtype=np.uint32)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON and YAML know it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read_text(path: Path) -> str:
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path} does not exist", "expected a text file", "Run the step that makes it.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _malformed(path, "UTF-8 text", str(error)) from error
+
+
+def _malformed(path: Path, expected: str, cause: str) -> TableError:
+    return TableError(f"{Path(path).name} is malformed: {cause}", f"expected {expected}", "Correct or remake the file.")

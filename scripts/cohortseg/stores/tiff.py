@@ -1,0 +1,154 @@
+"""TIFF in all its dialects: OME-TIFF, BigTIFF, ImageJ, Aperio SVS and other pyramids."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from cohortseg.arrays import Box, Image
+from cohortseg.errors import ImageError
+from cohortseg.stores.axes import RGB_DTYPES, RGB_SAMPLES, AxisLayout, check_dtype, check_index, resolve_axes
+from cohortseg.stores.source import ImageFacts, ImageSource, PageSelection
+from cohortseg.stores.tiff_metadata import tiff_channel_names, tiff_pixel_size_um
+from cohortseg.stores.tiff_pixels import OpenFile, PixelPlane
+from cohortseg.stores.tiff_planes import PlaneLocator
+
+RGB_PHOTOMETRICS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+FORMAT_NAMES = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "svs": "Aperio SVS"}
+
+
+class TiffSource(ImageSource):
+    """A plane of a TIFF file; see ImageSource."""
+
+    def __init__(self, facts: ImageFacts, places: Sequence[tuple[PixelPlane, int]], files: Sequence[OpenFile]) -> None:
+        super().__init__(facts)
+        self._places = places
+        self._files = files
+
+    def _read(self, channels: Sequence[int], box: Box) -> Image:
+        pixels = np.empty((len(channels), *box.shape), self.dtype)
+        positions: dict[int, list[int]] = {}
+        for position, channel in enumerate(channels):
+            positions.setdefault(id(self._places[channel][0]), []).append(position)
+        for together in positions.values():  # samples that lie interleaved are read once
+            block = self._places[channels[together[0]]][0].read(box)
+            for position in together:
+                pixels[position] = block[..., self._places[channels[position]][1]]
+        return pixels
+
+    def close(self) -> None:
+        """See ImageSource."""
+        for file in self._files:
+            file.close()
+
+
+def open_tiff(path: Path, selection: PageSelection) -> TiffSource:
+    """Open one plane of a TIFF file, checking that the data of all its channels lies within the file.
+
+    Raises
+    ------
+    ImageError
+        The file is damaged or truncated, or the series, level or plane is not there.
+    """
+    with _parsed(path) as tif:
+        all_series = tif.series
+        if not all_series:
+            raise ImageError(f"{path.name} holds no image", "expected a TIFF page", "Export the image again.")
+        check_index(path.name, "series", selection.series, [f"{s.name or 'unnamed'} {s.shape}" for s in all_series])
+        series = all_series[selection.series]
+        check_index(path.name, "level", selection.level, [str(level.shape) for level in series.levels])
+        level = series.levels[selection.level]
+        layout = resolve_axes(path.name, level.get_axes(False), level.get_shape(False), selection)
+        check_dtype(path.name, level.dtype)
+        locator = PlaneLocator(path, level, layout)
+        try:
+            return _tiff_source(tif, selection, layout, locator)
+        except BaseException:
+            locator.close()
+            raise
+
+
+@contextmanager
+def _parsed(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Parse a file's structure; what tifffile logs as an error, and would read on after, is raised."""
+    complaints = _Complaints()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(complaints)
+    try:
+        with tifffile.TiffFile(path) as tif:
+            tif.series  # noqa: B018 - parsed on first use
+            if complaints.messages:
+                raise ValueError(complaints.messages[0])
+            yield tif
+    except ImageError:
+        raise
+    except Exception as error:  # tifffile raises whatever its unpacking of damaged tags runs into
+        raise ImageError(
+            f"{path.name} cannot be read as TIFF: {str(error) or type(error).__name__}",
+            "expected a complete TIFF file",
+            "Copy or export the image again.",
+        ) from error
+    finally:
+        logger.removeHandler(complaints)
+
+
+class _Complaints(logging.Handler):
+    """Collects this thread's errors; a tag of an odd type does not matter, one that lies beyond the file does."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        is_odd_tag = "TiffTag.fromfile" in message and "offset" not in message
+        if record.thread == self._thread and not is_odd_tag:
+            self.messages.append(message)
+
+
+def _tiff_source(
+    tif: tifffile.TiffFile, selection: PageSelection, layout: AxisLayout, locator: PlaneLocator
+) -> TiffSource:
+    series = tif.series[selection.series]
+    keyframe = locator.series.keyframe
+    dtype = check_dtype(locator.path.name, locator.series.dtype)
+    is_rgb = _is_rgb(layout, dtype, keyframe.photometric)
+    n_channels = 3 if is_rgb else layout.n_channels  # a fourth sample is opacity
+    corners = [locator.corner(selection.plane, channel) for channel in range(n_channels)]
+    places = [(locator.plane(corner), corner.sample) for corner in corners]
+    for plane in {id(plane): plane for plane, _ in places}.values():
+        plane.check()
+    names = tiff_channel_names(tif, series, selection.series, [corner.page for corner in corners])
+    full_size_um = tiff_pixel_size_um(tif, series, selection.series)
+    shrink = series.keyframe.imagewidth / keyframe.imagewidth
+    facts = ImageFacts(
+        path=locator.path,
+        shape=layout.image_shape,
+        dtype=dtype,
+        channels=("R", "G", "B") if is_rgb else tuple(names or map(str, range(n_channels))),
+        is_rgb=is_rgb,
+        pixel_size_um=None if full_size_um is None else full_size_um * shrink,
+        n_planes=layout.n_planes,
+        format=FORMAT_NAMES.get(series.kind, "TIFF"),
+    )
+    return TiffSource(facts, places, list(locator.files.values()))
+
+
+def _is_rgb(layout: AxisLayout, dtype: np.dtype[Any], photometric: int) -> bool:
+    """Tell a colour picture from a stack of stains that its writer called RGB for having three or four planes.
+
+    Interleaved samples are a picture; separate planes are one only where there are three of 8 bits.
+    """
+    if photometric not in RGB_PHOTOMETRICS or "S" not in layout.axes:
+        return False
+    n_samples = layout.shape[layout.axes.index("S")]
+    is_interleaved = layout.axes.endswith("S")
+    if n_samples != layout.n_channels or n_samples not in RGB_SAMPLES or dtype not in RGB_DTYPES:
+        return False
+    return is_interleaved or (n_samples == 3 and dtype == np.uint8)

@@ -1,0 +1,7 @@
+"""Planning, without pixels: tiles for the network, the seams between them, windows for the post-processing."""
+
+from cohortseg.tiling.blocks import blocks
+from cohortseg.tiling.tiles import AxisTiles, TileGrid, plan_tiles
+from cohortseg.tiling.windows import Strip, Window, plan_strips
+
+__all__ = ["AxisTiles", "Strip", "TileGrid", "Window", "blocks", "plan_strips", "plan_tiles"]

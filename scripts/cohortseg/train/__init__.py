@@ -1,0 +1,1 @@
+"""Training of networks: crops with augmentation, and the loop."""

@@ -1,0 +1,138 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from cohortseg.networks.unet import ResidualUNet
+from cohortseg.settings.training import TrainSettings
+from cohortseg.train.crops import Example, example_weights, random_batch
+
+_PREFETCHED = 4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: steps done, mean loss since the last report, seconds since the start."""
+
+    step: int
+    loss: float
+    seconds_s: float
+
+
+def train(
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    *,
+    device: torch.device,
+    state: dict[str, Any] | None,
+    on_checkpoint: Callable[[dict[str, Any], Progress], None],
+) -> ResidualUNet:
+    """Train a network without style on labelled images and return it with averaged weights.
+
+    The loss is that of Stringer et al. 2021: half the squared error of the flow plus the binary cross-entropy
+    of the cell probability. AdamW, linear warm-up, cosine to zero, exponentially averaged weights.
+
+    Parameters
+    ----------
+    examples
+        At least one.
+    device
+        Where to train.
+    state
+        What an earlier run last gave to `on_checkpoint`, to go on from there; None to start anew.
+    on_checkpoint
+        Called every `checkpoint_every` steps and at the end, with the state and the progress.
+    """
+    torch.manual_seed(settings.seed)
+    network = ResidualUNet(settings.widths, styled=False).to(device, memory_format=torch.channels_last)
+    network.diam_mean.data.fill_(settings.diameter_px)
+    network.diam_labels.data.fill_(settings.diameter_px)
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, settings.learning_rate, weight_decay=settings.weight_decay)
+    average = deepcopy(network)
+    first = 0
+    if state is not None:
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = int(state["step"])
+    start, losses = time.monotonic(), []
+    for step, images, targets in _batches(examples, settings, first):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, settings)
+        loss = _step(network, optimiser, images, targets, device, settings.precision)
+        _average(average, network, min(settings.average_decay, (1 + step) / (10 + step)))
+        losses.append(loss)
+        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
+            progress = Progress(step + 1, float(np.mean(losses)), time.monotonic() - start)
+            kept = {"network": network, "average": average, "optimiser": optimiser}
+            on_checkpoint({name: part.state_dict() for name, part in kept.items()} | {"step": step + 1}, progress)
+            losses.clear()
+    return average.eval()
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Return the rate of a step: linear warm-up, then cosine to zero."""
+    warmup = max(1, round(settings.steps * settings.warmup_fraction))
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, settings.steps - warmup)
+    return float(settings.learning_rate * 0.5 * (1 + np.cos(np.pi * done)))
+
+
+def _batches(
+    examples: Sequence[Example], settings: TrainSettings, first: int
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield the batches of steps `first` and up, made ahead of need in a thread."""
+    weights = example_weights(examples, settings.kind_weights)
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [
+            pool.submit(random_batch, examples, weights, settings, step)
+            for step in range(first, min(first + _PREFETCHED, settings.steps))
+        ]
+        for step in range(first, settings.steps):
+            images, targets = ahead.pop(0).result()
+            if step + _PREFETCHED < settings.steps:
+                ahead.append(pool.submit(random_batch, examples, weights, settings, step + _PREFETCHED))
+            yield step, images, targets
+
+
+def _step(
+    network: ResidualUNet,
+    optimiser: torch.optim.Optimizer,
+    images: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    device: torch.device,
+    precision: str,
+) -> float:
+    x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+    wanted = torch.from_numpy(targets).to(device)
+    network.train()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        fields = network(x)[0].float()
+    loss = 0.5 * functional.mse_loss(fields[:, :2], wanted[:, :2])
+    loss = loss + functional.binary_cross_entropy_with_logits(fields[:, 2], wanted[:, 2])
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _average(average: ResidualUNet, network: ResidualUNet, decay: float) -> None:
+    """Move the averaged weights and normalisation statistics a little towards the present ones."""
+    with torch.no_grad():
+        for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)

@@ -1,0 +1,5 @@
+"""Runs the step `quantify` for Snakemake."""
+
+from cohortseg.steps.quantify import main
+
+main(snakemake)

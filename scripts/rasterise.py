@@ -1,0 +1,5 @@
+"""Runs the step `rasterise` for Snakemake."""
+
+from cohortseg.steps.rasterise import main
+
+main(snakemake)

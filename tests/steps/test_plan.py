@@ -1,0 +1,93 @@
+"""The plan holds all that the Snakefile needs, or says everything that is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cohortseg.errors import MissingFileError, SampleSheetError, SettingsError
+from cohortseg.steps.plan import make_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = "sample\timage\tstack\tz_index\tdiameter\tlabels\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working directory with a sheet of three samples, two of them planes in falling z order."""
+    (tmp_path / "sheets").mkdir()
+    for name in ("a.tif", "b.tif", "c.tif"):
+        (tmp_path / name).touch()
+    rows = "up\t../a.tif\ts\t2\t\t\ndown\t../b.tif\ts\t-1\t30\t\nlone\t../c.tif\t\t\t\t../a.tif\n"
+    (tmp_path / "sheets" / "samples.tsv").write_text(HEADER + rows, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+CONFIG: dict[str, object] = {"samples": "sheets/samples.tsv", "device": "cpu"}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_plan_holds_samples_with_effective_settings_and_stacks_in_z_order() -> None:
+    plan = make_plan(CONFIG)
+    assert plan == json.loads(json.dumps(plan))
+    assert list(plan["samples"]) == ["up", "down", "lone"]
+    assert plan["stacks"] == {"s": [{"sample": "down", "z_index": -1}, {"sample": "up", "z_index": 2}]}
+    assert plan["samples"]["down"]["segment"]["diameter"] == 30.0
+    assert plan["samples"]["lone"]["labels"] == "a.tif"
+    assert plan["samples"]["up"]["labels"] is None
+    assert plan["results"] == "results"
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_decides_a_result_leaves_out_the_device() -> None:
+    cpu, gpu = (make_plan({**CONFIG, "device": device})["samples"]["lone"] for device in ("cpu", "cuda"))
+    assert cpu["segment"] != gpu["segment"]
+    assert cpu["decisive"] == gpu["decisive"]
+
+
+def test_images_below_the_working_directory_stay_relative_and_others_absolute(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert make_plan(CONFIG)["samples"]["up"]["image"] == "a.tif"
+    monkeypatch.chdir(folder / "sheets")
+    assert make_plan({"samples": "samples.tsv"})["samples"]["up"]["image"] == str(folder / "a.tif")
+
+
+def test_a_plan_reports_missing_images_unless_told_to_trust_them(folder: Path) -> None:
+    (folder / "c.tif").unlink()
+    with pytest.raises(SampleSheetError, match=r"sample 'lone': image .*c\.tif does not exist"):
+        make_plan(CONFIG)
+    assert "lone" in make_plan(CONFIG, exists=lambda _: True)["samples"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_missing_sheet_and_a_wrong_config_say_so() -> None:
+    with pytest.raises(MissingFileError, match=r"nowhere\.tsv"):
+        make_plan({"samples": "nowhere.tsv"})
+    with pytest.raises(SettingsError, match=r"'postprocess\.min_size'"):
+        make_plan({"min_size": 3})
+
+
+@pytest.mark.parametrize(("config", "code"), [(CONFIG, 0), ({"devise": "cpu"}, 2)])
+def test_as_a_program_it_prints_the_plan_or_one_clear_message(
+    folder: Path, config: dict[str, object], code: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cohortseg.steps.plan"],
+        input=json.dumps(config),
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    if code:
+        assert "devise: unknown key; did you mean 'device'?" in done.stderr
+        assert "Traceback" not in done.stderr
+    else:
+        assert json.loads(done.stdout)["samples"]["lone"]["image"] == "c.tif"

@@ -1,0 +1,276 @@
+"""The table of cells, against skimage's regionprops of the whole image."""
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from scipy.spatial import ConvexHull
+from skimage.measure import perimeter_crofton, regionprops
+
+from cohortseg.arrays import Box, Image, Labels
+from cohortseg.errors import ImageError, TableError
+from cohortseg.quantify import measure_cells
+from cohortseg.quantify.measure import mean_columns
+from cohortseg.shapes import polygonise
+from cohortseg.stores.source import ArraySource, ImageFacts
+
+CHANNELS = ("DAPI", "CD45 (raw)", "membrane")
+
+
+def source_of(image: Image) -> ArraySource:
+    facts = ImageFacts(Path("made.tif"), image.shape[1:], image.dtype, CHANNELS[: len(image)], False, None, 1, "made")
+    return ArraySource(image, facts)
+
+
+def table_of(labels: Labels) -> gpd.GeoDataFrame:
+    polygons = polygonise(labels)
+    n = len(polygons)
+    return polygons.assign(score=np.linspace(0, 1, n, dtype=np.float32), touches_edge=np.arange(n) % 2 == 0)
+
+
+def measured(labels: Labels, image: Image, block_px: int = 16, pixel_size_um: float | None = None) -> pd.DataFrame:
+    return measure_cells(
+        lambda box: labels[box.slices],
+        source_of(image),
+        range(len(image)),
+        CHANNELS[: len(image)],
+        table_of(labels),
+        block_px=block_px,
+        pixel_size_um=pixel_size_um,
+    )
+
+
+def scene() -> tuple[Labels, Image]:
+    """Return 96 × 80 px of 40 tilted ellipses, touching, cut by the border and by each other, and 3 channels."""
+    rng = np.random.default_rng(5)
+    labels = np.zeros((96, 80), np.uint32)
+    yy, xx = np.mgrid[:96, :80]
+    for label in rng.permutation(40) * 3 + 1:
+        y, x, angle = *rng.uniform(0, (96, 80)), rng.uniform(0, np.pi)
+        along = (yy - y) * np.cos(angle) + (xx - x) * np.sin(angle)
+        across = (xx - x) * np.cos(angle) - (yy - y) * np.sin(angle)
+        labels[(along / rng.uniform(5, 12)) ** 2 + (across / rng.uniform(2, 5)) ** 2 < 1] = label
+    return labels, rng.integers(0, 60_000, (3, 96, 80)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("block_px", [11, 32, 1_000])
+def test_measurements_are_those_of_regionprops_whatever_the_blocks(block_px: int) -> None:
+    labels, image = scene()
+    cells = measured(labels, image, block_px)
+    regions = regionprops(labels.astype(np.int64), image.transpose(1, 2, 0))
+    assert cells["cell_id"].tolist() == [region.label for region in regions]
+    assert cells["area_px"].tolist() == [region.area for region in regions]
+    np.testing.assert_allclose(cells[["centroid_y", "centroid_x"]], [np.add(r.centroid, 0.5) for r in regions])
+    for column, name in {
+        "major_axis_px": "axis_major_length",
+        "minor_axis_px": "axis_minor_length",
+        "eccentricity": "eccentricity",
+    }.items():
+        np.testing.assert_allclose(cells[column], [getattr(r, name) for r in regions], atol=1e-6, err_msg=column)
+    perimeters = [perimeter_crofton(np.pad(region.image, 1), directions=4) for region in regions]
+    np.testing.assert_allclose(cells["perimeter_px"], perimeters)
+    long = cells["eccentricity"] > 0.1
+    turn = cells["orientation_rad"] - [region.orientation for region in regions]
+    np.testing.assert_allclose(np.sin(turn[long]), 0, atol=1e-6)
+    means = cells[["mean_DAPI", "mean_CD45_raw", "mean_membrane"]]
+    np.testing.assert_allclose(means, [region.intensity_mean for region in regions])
+
+
+def test_blocks_give_the_same_table_to_the_last_bit() -> None:
+    labels, image = scene()
+    whole = measured(labels, image, 1_000, 0.65)
+    pd.testing.assert_frame_equal(measured(labels, image, 7, 0.65), whole, check_exact=True)
+
+
+def test_solidity_is_the_area_over_that_of_the_hull_of_the_pixels_corners() -> None:
+    labels, image = scene()
+    hulls = []
+    for region in regionprops(labels.astype(np.int64)):
+        corners = [region.coords + step for step in ([0, 0], [0, 1], [1, 0], [1, 1])]
+        hulls.append(ConvexHull(np.concatenate(corners)).volume)
+    cells = measured(labels, image)
+    np.testing.assert_allclose(cells["solidity"], cells["area_px"] / hulls)
+    shapes = np.zeros((6, 9), np.uint32)
+    shapes[1:5, 1:4] = 1
+    shapes[1:3, 5], shapes[2, 6] = 2, 2
+    assert measured(shapes, image[:, :6, :9])["solidity"].tolist() == [1, pytest.approx(3 / 3.5)]
+
+
+def test_a_disc_s_perimeter_is_that_of_its_circle() -> None:
+    yy, xx = np.mgrid[:101, :101]
+    labels = ((yy - 50) ** 2 + (xx - 50) ** 2 < 40**2).astype(np.uint32)
+    cells = measured(labels, np.zeros((1, 101, 101), np.uint8))
+    assert cells["perimeter_px"][0] == pytest.approx(2 * np.pi * 40, rel=0.01)
+
+
+def test_orientation_turns_from_y_towards_x() -> None:
+    labels = np.zeros((20, 20), np.uint32)
+    labels[2:9, 1] = 1
+    labels[10, 2:9] = 2
+    labels[np.arange(12, 18), np.arange(12, 18)] = 3
+    labels[np.arange(12, 18), np.arange(9, 3, -1)] = 4
+    labels[2:5, 12:15] = 5
+    angles = measured(labels, np.zeros((1, 20, 20), np.uint8))["orientation_rad"]
+    np.testing.assert_allclose(angles, [0, np.pi / 2, np.pi / 4, -np.pi / 4, 0], atol=1e-12)
+
+
+def test_a_cell_of_one_pixel_is_measured() -> None:
+    labels = np.zeros((3, 3), np.uint32)
+    labels[2, 0] = 9
+    cell = measured(labels, np.full((1, 3, 3), 5, np.uint8), pixel_size_um=0.5).iloc[0]
+    assert (cell["cell_id"], cell["area_px"], cell["area_um2"], cell["mean_DAPI"]) == (9, 1, 0.25, 5)
+    assert (cell["centroid_y"], cell["centroid_x"]) == (2.5, 0.5)
+    assert (cell["major_axis_px"], cell["eccentricity"], cell["solidity"]) == (0, 0, 1)
+
+
+def test_score_and_edge_come_from_the_polygons_and_area_in_um_needs_a_pixel_size() -> None:
+    labels, image = scene()
+    cells, polygons = measured(labels, image), table_of(labels)
+    assert cells["score"].tolist() == polygons["score"].tolist()
+    assert cells["touches_edge"].tolist() == polygons["touches_edge"].tolist()
+    assert cells["area_um2"].isna().all()
+    with_size = measured(labels, image, pixel_size_um=2.0)
+    assert (with_size["area_um2"] == 4 * with_size["area_px"]).all()
+
+
+def test_polygons_in_any_order_keep_their_own_values() -> None:
+    labels, image = scene()
+    shuffled = table_of(labels).sample(frac=1, random_state=0)
+    cells = measure_cells(
+        lambda box: labels[box.slices], source_of(image), [2], ["a"], shuffled, block_px=64, pixel_size_um=None
+    )
+    expected = measured(labels, image).rename(columns={"mean_membrane": "mean_a"})[cells.columns]
+    pd.testing.assert_frame_equal(cells, expected)
+
+
+def test_an_image_without_cells_gives_every_column_and_is_not_read() -> None:
+    labels, image = scene()
+    full = measured(labels, image)
+
+    def refuse(box: Box) -> Labels:
+        raise AssertionError(f"read {box}")
+
+    empty = measure_cells(
+        refuse,
+        source_of(image),
+        range(3),
+        CHANNELS,
+        table_of(np.zeros_like(labels)),
+        block_px=16,
+        pixel_size_um=None,
+    )
+    assert len(empty) == 0
+    assert empty.dtypes.to_dict() == full.dtypes.to_dict()
+
+
+def test_a_polygon_without_a_pixel_has_no_measurements_and_no_warning() -> None:
+    sliver = gpd.GeoDataFrame(
+        {"cell_id": [4], "score": [0.5], "touches_edge": [False]}, geometry=[shapely.box(1.1, 1.1, 1.2, 1.2)]
+    )
+    nothing = np.zeros((5, 5), np.uint32)
+    cell = measure_cells(
+        lambda box: nothing[box.slices],
+        source_of(np.ones((1, 5, 5), np.uint8)),
+        [0],
+        ["DAPI"],
+        sliver,
+        block_px=5,
+        pixel_size_um=1.0,
+    ).iloc[0]
+    assert cell["area_px"] == 0
+    assert cell[["centroid_x", "perimeter_px", "major_axis_px", "eccentricity", "mean_DAPI"]].isna().all()
+
+
+def test_blocks_without_cells_are_not_decoded() -> None:
+    labels = np.zeros((40, 40), np.uint32)
+    labels[33:36, 2:6] = 1
+    boxes: list[Box] = []
+
+    class Watched(ArraySource):
+        def _read(self, channels: list[int], box: Box) -> Image:
+            boxes.append(box)
+            return super()._read(channels, box)
+
+    known = source_of(np.ones((1, 40, 40), np.uint8))
+    facts = ImageFacts(known.path, (40, 40), known.dtype, ("a",), False, None, 1, "made")
+    watched = Watched(np.ones((1, 40, 40), np.uint8), facts)
+    measure_cells(
+        lambda box: labels[box.slices], watched, [0], ["a"], table_of(labels), block_px=10, pixel_size_um=None
+    )
+    assert boxes == [Box(30, 0, 40, 10)]
+
+
+@pytest.mark.parametrize("column", ["cell_id", "score", "touches_edge"])
+def test_a_missing_column_is_named(column: str) -> None:
+    labels, image = scene()
+    with pytest.raises(TableError, match=f"no column {column}"):
+        measure_cells(
+            lambda box: labels[box.slices],
+            source_of(image),
+            [0],
+            ["a"],
+            table_of(labels).drop(columns=column),
+            block_px=9,
+            pixel_size_um=None,
+        )
+
+
+@pytest.mark.parametrize("cell_ids", [[1, 1], [0, 1], [1, 2**32 + 1]])
+def test_ids_that_labels_cannot_hold_are_refused(cell_ids: list[int]) -> None:
+    labels = np.array([[1, 2]], np.uint32)
+    polygons = table_of(labels).assign(cell_id=cell_ids)
+    with pytest.raises(TableError, match="not a numbering"):
+        measure_cells(
+            lambda box: labels[box.slices],
+            source_of(np.zeros((1, 1, 2), np.uint8)),
+            [0],
+            ["a"],
+            polygons,
+            block_px=9,
+            pixel_size_um=None,
+        )
+
+
+def test_labels_of_another_segmentation_are_refused() -> None:
+    labels, image = scene()
+    with pytest.raises(TableError, match="Segment the sample again"):
+        measure_cells(
+            lambda box: labels[box.slices] + np.uint32(1),
+            source_of(image),
+            [0],
+            ["a"],
+            table_of(labels),
+            block_px=64,
+            pixel_size_um=None,
+        )
+
+
+def test_a_damaged_block_is_the_image_s_own_error() -> None:
+    class Damaged(ArraySource):
+        def _read(self, channels: list[int], box: Box) -> Image:
+            raise ImageError("tile 3 of made.tif is damaged", "expected 512 bytes", "Copy the file again.")
+
+    labels, image = scene()
+    source = Damaged(image, ImageFacts(Path("made.tif"), labels.shape, image.dtype, CHANNELS, False, None, 1, "made"))
+    with pytest.raises(ImageError, match="tile 3"):
+        measure_cells(
+            lambda box: labels[box.slices], source, [0], ["a"], table_of(labels), block_px=64, pixel_size_um=None
+        )
+
+
+@pytest.mark.parametrize(
+    ("channels", "names", "columns"),
+    [
+        ([0, 1], ["DAPI", "CD45"], ["mean_DAPI", "mean_CD45"]),
+        ([3], ["β-actin / 488nm"], ["mean_β_actin_488nm"]),
+        ([0, 2], ["", "()"], ["mean_0", "mean_2"]),
+        ([1, 2], ["CD45", "cd45"], ["mean_CD45_1", "mean_cd45_2"]),
+        ([0, 1, 2], ["A", "A", "A_0"], ["mean_A_0", "mean_A_1", "mean_A_0_2"]),
+        ([0, 0], ["A", "A"], ["mean_A_0", "mean_A_0_0"]),
+    ],
+)
+def test_columns_of_means_are_safe_and_never_alike(channels: list[int], names: list[str], columns: list[str]) -> None:
+    assert mean_columns(channels, names) == columns

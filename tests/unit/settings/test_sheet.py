@@ -1,0 +1,146 @@
+"""The sample sheet becomes samples, or one error that lists all its faults."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from cohortseg.errors import SampleSheetError
+from cohortseg.settings import Sample, load_settings, parse_sheet
+from cohortseg.settings.sheet import SheetColumns
+
+
+@dataclass(frozen=True)
+class TextRow:
+    line: int
+    values: dict[str, str]
+
+
+def parse(*rows: dict[str, str], config: dict[str, object] | None = None) -> tuple[Sample, ...]:
+    numbered = [TextRow(line, values) for line, values in enumerate(rows, start=2)]
+    return parse_sheet(numbered, "/cohort", load_settings(config or {}), lambda path: "gone" not in path)
+
+
+def faults(*rows: dict[str, str]) -> str:
+    with pytest.raises(SampleSheetError) as caught:
+        parse(*rows)
+    return str(caught.value)
+
+
+def test_paths_start_at_the_sheet_unless_absolute() -> None:
+    a, b = parse({"sample": "a", "image": "x/../a.tif", "labels": "t.tif"}, {"sample": "b", "image": "/data/b.tif"})
+    assert (a.image, a.labels, b.image, b.labels) == ("/cohort/a.tif", "/cohort/t.tif", "/data/b.tif", None)
+
+
+def test_a_row_overrides_the_config_and_empty_cells_do_not() -> None:
+    row = {
+        "sample": "a",
+        "image": "a.tif",
+        "channels": "DAPI, 2",
+        "diameter": "12.5",
+        "pixel_size_um": "",
+        "modality": "histology",
+        "image_type": "zarr",
+        "series": "1",
+        "level": "2",
+        "plane": "3",
+    }
+    config = {"diameter": 30.0, "pixel_size_um": 0.5, "device": "cpu"}
+    segment = parse(row, config=config)[0].segment
+    assert (segment.channels, segment.diameter, segment.pixel_size_um) == (("DAPI", 2), 12.5, 0.5)
+    assert (segment.modality, segment.image_type, segment.device) == ("histology", "zarr", "cpu")
+    assert (segment.series, segment.level, segment.plane) == (1, 2, 3)
+
+
+def test_a_row_with_its_own_model_does_not_take_the_configs_checkpoint() -> None:
+    config = {"model": "cyto3", "model_path": "weights/cyto3"}
+    other, same = parse(
+        {"sample": "a", "image": "a", "model": "nuclei-mini"}, {"sample": "b", "image": "b"}, config=config
+    )
+    assert (other.segment.model, other.segment.model_path) == ("nuclei-mini", None)
+    assert (same.segment.model, same.segment.model_path) == ("cyto3", "weights/cyto3")
+
+
+def test_planes_keep_their_stack_and_any_integer_z() -> None:
+    rows = [{"sample": f"p{z}", "image": "i", "stack": "s", "z_index": str(z)} for z in (4, -1, 0)]
+    assert [(plane.stack, plane.z_index) for plane in parse(*rows)] == [("s", 4), ("s", -1), ("s", 0)]
+
+
+def test_the_same_z_in_two_stacks_is_no_fault() -> None:
+    rows = [{"sample": name, "image": "i", "stack": name, "z_index": "0"} for name in ("a", "b")]
+    assert len(parse(*rows)) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"image": "a"}, "row 2, sample '': column sample: it is missing or empty"),
+        ({"sample": "a"}, "column image: it is missing or empty"),
+        ({"sample": "a", "image": "gone.tif"}, "row 2, sample 'a': image /cohort/gone.tif does not exist"),
+        ({"sample": "a", "image": "a", "labels": "gone"}, "labels /cohort/gone does not exist"),
+        ({"sample": "..", "image": "a"}, "column sample: found '..', allowed: text that matches"),
+        ({"sample": ".a", "image": "a"}, "column sample: found '.a'"),
+        ({"sample": "a/b", "image": "a"}, "column sample: found 'a/b'"),
+        ({"sample": "a\n", "image": "a"}, "column sample: found 'a\\n'"),
+        ({"sample": "Cohort", "image": "a"}, "the name is reserved"),
+        ({"sample": "stacks", "image": "a"}, "the name is reserved"),
+        ({"sample": "a", "image": "a", "stack": "s"}, "it is in stack 's' but has no z_index"),
+        ({"sample": "a", "image": "a", "z_index": "1"}, "it has z_index 1 but no stack"),
+        (
+            {"sample": "a", "image": "a", "stack": "s", "z_index": "1.5"},
+            "column z_index: found 1.5, allowed: a valid",
+        ),
+        ({"sample": "a", "image": "a", "diameter": "big"}, "column diameter: found 'big', allowed: a valid number"),
+        ({"sample": "a", "image": "a", "diameter": "-3"}, "diameter: found -3.0, allowed: greater than 0"),
+        ({"sample": "a", "image": "a", "series": "-1"}, "column series: found -1, allowed: greater than or equal to 0"),
+        ({"sample": "a", "image": "a", "image_type": "png"}, "column image_type: found 'png', allowed: 'tiff', 'zarr'"),
+        ({"sample": "a", "image": "a", "channels": "1,,2"}, "column channels: found ['1', '', '2']"),
+        (
+            {"sample": "a", "image": "a", "zindex": "1"},
+            "column 'zindex' is unknown; did you mean 'z_index'? allowed: sa",
+        ),
+    ],
+)
+def test_a_fault_names_its_row_sample_and_column(row: dict[str, str], message: str) -> None:
+    assert message in faults(row)
+
+
+def test_a_sheet_without_rows_is_a_fault() -> None:
+    assert "it has no rows" in faults()
+
+
+def test_a_repeated_sample_names_the_earlier_row_even_in_another_case() -> None:
+    text = faults({"sample": "a", "image": "i"}, {"sample": "A", "image": "i"}, {"sample": "a", "image": "i"})
+    assert "row 3, sample 'A': the name is already used by row 2, there 'a'" in text
+    assert "row 4, sample 'a': the name is already used by row 2." in text
+
+
+def test_a_repeated_plane_names_the_earlier_row() -> None:
+    text = faults(
+        {"sample": "a", "image": "i", "stack": "s", "z_index": "3"},
+        {"sample": "b", "image": "i", "stack": "s", "z_index": "03"},
+    )
+    assert "row 3, sample 'b': z_index 3 of stack 's' is already used by row 2" in text
+
+
+def test_stacks_that_differ_in_case_only_are_refused() -> None:
+    text = faults(
+        {"sample": "a", "image": "i", "stack": "S", "z_index": "1"},
+        {"sample": "b", "image": "i", "stack": "s", "z_index": "2"},
+    )
+    assert "stack 's' differs from 'S' of row 2 in case only" in text
+
+
+def test_all_faults_of_all_rows_are_in_one_error_in_the_order_of_the_sheet() -> None:
+    text = faults(
+        {"sample": "a", "image": "gone1", "extra": ""},
+        {"sample": "b", "image": "i", "diameter": "x", "plane": "y"},
+        {"sample": "b", "image": "gone2"},
+    )
+    assert "has 6 faults" in text
+    positions = [text.index(part) for part in ("'extra'", "gone1", "diameter:", "plane:", "gone2", "already used")]
+    assert positions == sorted(positions)
+
+
+def test_every_override_column_is_a_key_of_the_config() -> None:
+    own = {"sample", "image", "stack", "z_index", "labels"}
+    assert set(SheetColumns.model_fields) - own <= set(load_settings({}).segment_settings().model_dump())

@@ -1,0 +1,115 @@
+"""Stitching polygons in memory, up to a real stack."""
+
+from pathlib import Path
+
+import geopandas as gpd
+import h5py
+import numpy as np
+import pytest
+import shapely
+from cellpose.utils import stitch3D
+
+from cohortseg.arrays import Box, Labels
+from cohortseg.errors import SettingsError, StackError, TableError
+from cohortseg.evaluate import average_precision
+from cohortseg.shapes import polygonise, rasterise
+from cohortseg.stitch import plane_from_polygons, stitch_planes
+
+
+def cells(*boxes: tuple[float, float, float, float]) -> gpd.GeoDataFrame:
+    geometry = [shapely.box(*box) for box in boxes]
+    return gpd.GeoDataFrame({"cell_id": np.arange(1, len(boxes) + 1)}, geometry=geometry)
+
+
+def test_polygons_of_several_planes_get_one_id() -> None:
+    planes = [cells((0, 0, 4, 4), (9, 9, 12, 12)), cells((9, 9, 12, 13)), cells(), cells((0, 0, 4, 4))]
+    table = stitch_planes(planes, 0.5)
+    assert isinstance(table, gpd.GeoDataFrame)
+    assert table.columns.tolist() == ["geometry", "z_index", "cell_id", "plane_cell_id", "iou"]
+    assert table["z_index"].tolist() == [0, 0, 1, 3]
+    assert table["cell_id"].tolist() == [1, 2, 2, 3]
+    assert table["plane_cell_id"].tolist() == [1, 2, 1, 1]
+    np.testing.assert_allclose(table["iou"], [np.nan, np.nan, 0.75, np.nan])
+    assert table.geometry.iloc[2].equals(planes[1].geometry.iloc[0])
+
+
+def test_planes_without_any_polygon_give_an_empty_table() -> None:
+    table = stitch_planes([cells(), cells()])
+    assert len(table) == 0
+    assert table.columns.tolist() == ["geometry", "z_index", "cell_id", "plane_cell_id", "iou"]
+
+
+def test_the_same_smooth_polygon_overlaps_itself_wholly() -> None:
+    disc = gpd.GeoDataFrame({"cell_id": [3]}, geometry=[shapely.Point(20.3, 17.9).buffer(9.7)])
+    assert stitch_planes([disc, disc], 1.0)["iou"].tolist()[1] == 1.0
+
+
+def test_any_box_of_a_plane_reads_as_the_whole_does() -> None:
+    labels = np.kron(np.arange(12).reshape(3, 4), np.ones((5, 6))).astype(np.uint32)
+    polygons = polygonise(labels).sample(frac=1, random_state=1)
+    plane = plane_from_polygons(0, polygons, labels.shape)
+    assert plane.cell_ids.tolist() == list(range(1, 12))
+    assert plane.areas.tolist() == [30] * 11
+    for box in (Box(0, 0, 15, 24), Box(4, 5, 11, 13), Box(14, 23, 15, 24)):
+        np.testing.assert_array_equal(plane.read(box), labels[box.slices])
+
+
+def test_where_polygons_overlap_their_order_decides_and_not_the_box() -> None:
+    plane = plane_from_polygons(0, cells((0, 0, 6, 6), (3, 3, 9, 9)).iloc[::-1], (9, 9))
+    whole = plane.read(Box(0, 0, 9, 9))
+    assert whole[4, 4] == 2
+    assert plane.areas.tolist() == [27, 36]
+    np.testing.assert_array_equal(plane.read(Box(2, 2, 5, 5)), whole[2:5, 2:5])
+
+
+@pytest.mark.parametrize("threshold", [0, -0.5, 1.5])
+def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
+    with pytest.raises(SettingsError, match="iou_threshold"):
+        stitch_planes([cells((0, 0, 1, 1))], threshold)
+
+
+def test_no_planes_are_no_stack() -> None:
+    with pytest.raises(StackError, match="no planes"):
+        stitch_planes([])
+
+
+@pytest.mark.parametrize("ids", [[1, 1], [0, 1], [1, 2**32], [1.0, 2.0], ["a", "b"]])
+def test_ids_that_labels_cannot_hold_are_refused(ids: list[object]) -> None:
+    polygons = cells((0, 0, 1, 1), (2, 2, 3, 3)).assign(cell_id=ids)
+    with pytest.raises(TableError, match="cell_id of plane 1 are not a numbering"):
+        stitch_planes([cells(), polygons])
+
+
+def test_a_table_without_ids_is_refused() -> None:
+    with pytest.raises(TableError, match="plane 0 have no column cell_id"):
+        stitch_planes([cells((0, 0, 1, 1)).drop(columns="cell_id")])
+
+
+def test_coordinates_without_end_are_refused() -> None:
+    endless = shapely.Polygon([(0, 0), (np.inf, 0), (1, 1)])
+    with pytest.raises(StackError, match="not finite"):
+        stitch_planes([gpd.GeoDataFrame({"cell_id": [1]}, geometry=[endless])])
+
+
+def relabelled(plane: Labels, seed: int) -> Labels:
+    """Return the plane with its labels renumbered 1 to n in another order: nothing tells which cell is which."""
+    values, dense = np.unique(plane, return_inverse=True)
+    n_cells = np.count_nonzero(values)
+    new = np.random.default_rng(seed).permutation(n_cells) + 1
+    return np.concatenate([np.zeros(len(values) - n_cells, int), new])[dense].reshape(plane.shape).astype(np.uint32)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5])
+def test_a_real_stack_is_stitched_at_least_as_well_as_by_cellpose(shared_data: Path, threshold: float) -> None:
+    with h5py.File(shared_data / "ovule" / "sample_ovule.h5") as file:
+        truth = file["label"][:].astype(np.uint32)
+    planes = np.stack([relabelled(plane, z) for z, plane in enumerate(truth)])
+    table = stitch_planes([polygonise(plane) for plane in planes], threshold)
+    ours = np.stack([rasterise(table[table["z_index"] == z], truth.shape[1:]) for z in range(len(truth))])
+    with np.errstate(invalid="ignore"):  # cellpose divides 0 by 0 for values that a plane does not have
+        theirs = stitch3D(planes.copy(), stitch_threshold=threshold)
+    assert not table.duplicated(["cell_id", "z_index"]).any()
+    our_score = average_precision(truth, ours, [0.5])
+    their_score = average_precision(truth, theirs, [0.5])
+    assert our_score.ap[0] >= their_score.ap[0]
+    assert our_score.tp[0] >= max(their_score.tp[0], 47)

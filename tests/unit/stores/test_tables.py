@@ -1,0 +1,152 @@
+import json
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+import tifffile
+import zarr
+
+from cohortseg.arrays import Box
+from cohortseg.errors import ImageError, MissingFileError, TableError
+from cohortseg.stores import tables
+from cohortseg.stores.polygons import read_polygons
+
+TABLE = pd.DataFrame({"cell_id": [1, 2], "mean_DAPI": np.array([0.5, np.nan], np.float32), "sample": ["a", "ü"]})
+
+
+def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
+    tables.write_parquet(tmp_path / "a.parquet", TABLE)
+    pd.testing.assert_frame_equal(tables.read_parquet(tmp_path / "a.parquet", None), TABLE)
+    chosen = tables.read_parquet(tmp_path / "a.parquet", ["sample", "cell_id"])
+    pd.testing.assert_frame_equal(chosen, TABLE[["sample", "cell_id"]])
+
+
+def test_a_table_without_rows_keeps_its_columns_and_types(tmp_path: Path) -> None:
+    tables.write_parquet(tmp_path / "a.parquet", TABLE.iloc[:0])
+    assert tables.read_parquet(tmp_path / "a.parquet", None).dtypes.equals(TABLE.dtypes)
+
+
+def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path) -> None:
+    tables.write_parquet(tmp_path / "a.parquet", TABLE)
+    with pytest.raises(TableError, match=r"a\.parquet lacks the column area, b; it has: cell_id, mean_DAPI, sample"):
+        tables.read_parquet(tmp_path / "a.parquet", ["cell_id", "area", "b"])
+
+
+@pytest.mark.parametrize("kept", [0, 3, 0.5, 0.95])
+def test_a_damaged_table_is_named(kept: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    tables.write_parquet(path, TABLE)
+    content = path.read_bytes()
+    path.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
+    with pytest.raises(TableError, match=r"a\.parquet cannot be read"):
+        tables.read_parquet(path, None)
+
+
+def test_absent_files_are_missing_file_errors(tmp_path: Path) -> None:
+    for read in (tables.read_json, tables.read_yaml, tables.read_label_image, lambda p: tables.read_parquet(p, None)):
+        with pytest.raises(MissingFileError, match="absent does not exist"):
+            read(tmp_path / "absent")
+
+
+def test_polygons_of_a_stack_are_valid_geoparquet(tmp_path: Path) -> None:
+    boxes = geopandas.GeoDataFrame(
+        {"z_index": [0, 1], "iou": [np.nan, 0.7]}, geometry=[shapely.box(0, 0, 4, 5), shapely.box(10, 20, 30, 40)]
+    )
+    tables.write_geoparquet(tmp_path / "3d_polygons.parquet", boxes)
+    read = geopandas.read_parquet(tmp_path / "3d_polygons.parquet")
+    assert read.crs is None
+    assert read.total_bounds.tolist() == [0, 0, 30, 40]
+    pd.testing.assert_frame_equal(pd.DataFrame(read[["z_index", "iou"]]), pd.DataFrame(boxes[["z_index", "iou"]]))
+    assert read_polygons(tmp_path / "3d_polygons.parquet", columns=["z_index"], box=Box(5, 5, 50, 50))[
+        "z_index"
+    ].tolist() == [1]
+
+
+def test_a_stack_without_cells_is_valid_geoparquet(tmp_path: Path) -> None:
+    empty = geopandas.GeoDataFrame({"z_index": np.empty(0, np.int64)}, geometry=[])
+    tables.write_geoparquet(tmp_path / "a.parquet", empty)
+    assert len(geopandas.read_parquet(tmp_path / "a.parquet")) == 0
+
+
+CONTENT = {
+    "z": 1,
+    "a": np.float32(0.5),
+    "n": [np.int64(3), float("nan"), np.float64("inf"), None],
+    "array": np.arange(3),
+    "flag": np.bool_(True),
+    "path": Path("x/y"),
+    "µ": (1, 2),
+    "nested": {1: "one"},
+}
+PLAIN = {
+    "z": 1,
+    "a": 0.5,
+    "n": [3, None, None, None],
+    "array": [0, 1, 2],
+    "flag": True,
+    "path": str(Path("x/y")),
+    "µ": [1, 2],
+    "nested": {"1": "one"},
+}
+
+
+def test_json_and_yaml_hold_plain_values_in_the_order_given(tmp_path: Path) -> None:
+    tables.write_json(tmp_path / "a.json", CONTENT)
+    tables.write_yaml(tmp_path / "a.yaml", CONTENT)
+    for read in (tables.read_json(tmp_path / "a.json"), tables.read_yaml(tmp_path / "a.yaml")):
+        assert read == PLAIN
+        assert list(read) == list(PLAIN)
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == PLAIN
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "", "3", "\xff"])
+def test_json_that_is_no_object_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(TableError, match=r"a\.json is malformed"):
+        tables.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("content", ["{", "- 1", "a: !!python/object/apply:os.getcwd []", "[" * 5000, "a\x00"])
+def test_yaml_that_is_no_mapping_or_would_run_code_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(TableError, match=r"a\.yaml is malformed"):
+        tables.read_yaml(tmp_path / "a.yaml")
+
+
+def test_an_empty_yaml_file_is_an_empty_mapping(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("# nothing set\n")
+    assert tables.read_yaml(tmp_path / "a.yaml") == {}
+
+
+def test_a_summary_is_tab_separated_with_empty_missing_values(tmp_path: Path) -> None:
+    tables.write_tsv(tmp_path / "summary.tsv", TABLE)
+    assert (tmp_path / "summary.tsv").read_bytes() == "cell_id\tmean_DAPI\tsample\n1\t0.5\ta\n2\t\tü\n".encode()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64])
+def test_label_images_are_read_as_uint32(dtype: type, tmp_path: Path) -> None:
+    labels = np.array([[0, 1], [200, 3]], dtype)
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    zarr.create_array(tmp_path / "a.zarr", data=labels)
+    for name in ("a.tif", "a.zarr"):
+        read = tables.read_label_image(tmp_path / name)
+        assert read.dtype == np.uint32
+        np.testing.assert_array_equal(read, labels)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "fault"),
+    [
+        (np.array([[0, -1]], np.int16), "labels from -1 to 0"),
+        (np.array([[0, 2**32]], np.int64), f"labels from 0 to {2**32}"),
+        (np.array([[0.0, 1.5]], np.float32), "1 channels of float32"),
+        (np.zeros((20, 20, 3), np.uint8), "3 channels of uint8"),
+    ],
+)
+def test_images_that_are_no_labels_are_refused(pixels: np.ndarray, fault: str, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    with pytest.raises(ImageError, match=fault):
+        tables.read_label_image(tmp_path / "a.tif")

@@ -1,0 +1,84 @@
+"""Real runs: everything is made, and made again only where something changed."""
+
+import shutil
+from typing import Any
+
+import geopandas
+import pandas as pd
+
+OF_SAMPLES = ("metadata.json", "polygons.parquet", "mask.zarr", "cells.parquet", "preview.png")
+OF_STACKS = ("configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr")
+OF_COHORT = ("summary.tsv", "cells.parquet", "report.html")
+
+
+def test_a_run_makes_every_result_with_logs_and_benchmarks(finished: Any) -> None:
+    results = finished.folder / "results"
+    expected = [results / sample / file for sample in ("z0", "z1", "lone") for file in OF_SAMPLES]
+    expected += [results / "stacks" / "pair" / file for file in OF_STACKS]
+    expected += [results / "cohort" / file for file in OF_COHORT]
+    expected += [results / "lone" / "evaluation.json"]
+    expected += [finished.folder / "logs" / "segment" / "z0.log", finished.folder / "logs" / "report" / "cohort.log"]
+    expected += [finished.folder / "benchmarks" / "stitch" / "pair.tsv"]
+    assert [str(path) for path in expected if not path.exists()] == []
+
+
+def test_one_cell_id_means_one_cell_in_every_file_of_a_sample(finished: Any) -> None:
+    lone = finished.folder / "results" / "lone"
+    polygons = geopandas.read_parquet(lone / "polygons.parquet")
+    cells = pd.read_parquet(lone / "cells.parquet")
+    assert len(polygons) > 0
+    assert polygons["cell_id"].tolist() == cells["cell_id"].tolist()
+    assert polygons["area_px"].tolist() == cells["area_px"].tolist()
+
+
+def test_a_rerun_does_nothing_even_after_the_folder_was_moved(finished: Any) -> None:
+    assert finished.planned() == set()
+    assert "Nothing to be done" in finished.run()
+
+
+def test_a_touched_image_reruns_itself_and_what_depends_on_it(finished: Any) -> None:
+    (finished.folder / "images" / "z0.tif").touch()
+    assert finished.planned() == {
+        ("segment", "z0"),
+        ("rasterise", "z0"),
+        ("quantify", "z0"),
+        ("assemble", "pair"),
+        ("stitch", "pair"),
+        ("report", ""),
+    }
+
+
+def test_another_min_size_reruns_segmentation_and_below(finished: Any) -> None:
+    jobs = finished.planned("--config", "postprocess={min_size: 20}")
+    assert {sample for rule, sample in jobs if rule == "segment"} == {"z0", "z1", "lone"}
+    assert {rule for rule, _ in jobs} == {
+        "segment", "rasterise", "quantify", "evaluate", "assemble", "stitch", "report"
+    }  # fmt: skip
+
+
+def test_another_stitching_threshold_reruns_stitching_and_the_report_only(finished: Any) -> None:
+    jobs = finished.planned("--config", "stitch={iou_threshold: 0.3, num_process: 0, z_step_um: 2}")
+    assert jobs == {("stitch", "pair"), ("report", "")}
+
+
+def test_another_device_or_number_of_workers_reruns_no_segmentation(finished: Any) -> None:
+    pipeline = "pipeline={infer_size: 128, overlap_margin: 16, batch_size: 2, n_postprocess_processes: 1}"
+    jobs = finished.planned("--config", "device=auto", pipeline)
+    assert {rule for rule, _ in jobs} <= {"report"}
+
+
+def test_a_row_that_changes_reruns_its_own_sample(finished: Any) -> None:
+    sheet = finished.folder / "samples.tsv"
+    sheet.write_text(sheet.read_text(encoding="utf-8").replace("images/lone.tif\t\t\t0.5", "images/lone.tif\t\t\t0.6"))
+    assert finished.planned() == {
+        ("segment", "lone"), ("rasterise", "lone"), ("quantify", "lone"), ("evaluate", "lone"), ("report", "")
+    }  # fmt: skip
+
+
+def test_a_deleted_mask_is_the_only_thing_that_is_rebuilt(finished: Any) -> None:
+    mask = finished.folder / "results" / "z1" / "mask.zarr"
+    shutil.rmtree(mask)
+    assert finished.planned() == {("rasterise", "z1")}
+    finished.run()
+    assert (mask / "zarr.json").is_file()
+    assert finished.planned() == set()

@@ -1,0 +1,32 @@
+# Shape and intensity of each cell of one sample, and its picture for the report.
+
+
+rule quantify:
+    input:
+        polygons=f"{RESULTS}/{{sample}}/polygons.parquet",
+        metadata=f"{RESULTS}/{{sample}}/metadata.json",
+        image=sample_file("image"),
+    output:
+        cells=f"{RESULTS}/{{sample}}/cells.parquet",
+        preview=f"{RESULTS}/{{sample}}/preview.png",
+    log:
+        "logs/quantify/{sample}.log",
+    benchmark:
+        "benchmarks/quantify/{sample}.tsv"
+    group:
+        "cells"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        sample="{sample}",
+        results_version=VERSION,
+        settings={
+            "quantify": PLAN["settings"]["quantify"],
+            "report": {"thumbnail_px": PLAN["settings"]["report"]["thumbnail_px"]},
+        },
+    script:
+        "../../scripts/quantify.py"

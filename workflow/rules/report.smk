@@ -1,0 +1,30 @@
+# The cohort on one page.
+
+
+rule report:
+    input:
+        metadata=METADATA,
+        cells=CELLS,
+        previews=PREVIEWS,
+        evaluations=EVALUATIONS,
+        objects=OBJECTS,
+    output:
+        summary=f"{COHORT}/summary.tsv",
+        cells=f"{COHORT}/cells.parquet",
+        report=f"{COHORT}/report.html",
+    log:
+        "logs/report/cohort.log",
+    benchmark:
+        "benchmarks/report/cohort.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        results_version=VERSION,
+        plan=PLAN,
+        settings={"report": PLAN["settings"]["report"]},
+    script:
+        "../../scripts/report.py"

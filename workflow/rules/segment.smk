@@ -1,0 +1,30 @@
+# Cells of one image, as polygons.
+
+
+rule segment:
+    input:
+        image=sample_file("image"),
+        checkpoint=sample_file("checkpoint"),
+    output:
+        polygons=f"{RESULTS}/{{sample}}/polygons.parquet",
+        metadata=f"{RESULTS}/{{sample}}/metadata.json",
+    log:
+        "logs/segment/{sample}.log",
+    benchmark:
+        "benchmarks/segment/{sample}.tsv"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=lambda wildcards: int(sample_plan(wildcards)["segment"]["device"] != "cpu"),
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        sample="{sample}",
+        results_version=VERSION,
+        decisive=lambda wildcards: sample_plan(wildcards)["decisive"],
+        # Functions of `threads` are no reason to rerun: the device and the workers do not change the result.
+        settings=lambda wildcards, threads: sample_plan(wildcards)["segment"],
+        z_index=lambda wildcards, threads: sample_plan(wildcards)["z_index"],
+    script:
+        "../../scripts/segment.py"
