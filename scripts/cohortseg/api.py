@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cohortseg.errors import ImageError
-from cohortseg.networks import Network, find_checkpoint
+from cohortseg.networks import Network
 from cohortseg.segment.prepare import prepare_task
-from cohortseg.segment.stream import Tally, stream_cells
+from cohortseg.segment.stream import stream_cells
+from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import ArraySource, ImageFacts, ImageSource, PageSelection
@@ -44,7 +45,7 @@ def segment_image(
     given = {"model": model, "channels": channels, "diameter": diameter, "device": device}
     changes = {name: value for name, value in given.items() if value is not None}
     merged = load_block(SegmentSettings, (settings or SegmentSettings()).model_dump(mode="json") | changes)
-    network = Network.open(find_checkpoint(merged.model, merged.model_path), merged.device)
+    network = Network.of(merged)
     with _open(image, merged) as source:
         tally = Tally()
         task, _ = prepare_task(source, network, merged, tally)

@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
+def print_at_once(line: str) -> None:
+    """Print a line of a long run without waiting for more."""
+    print(line, flush=True)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"cohortseg {__version__}")
@@ -91,10 +96,12 @@ def infer(
     channels: Annotated[
         str | None, typer.Option(help="Names or 0-based indices in the network's order, comma-separated.")
     ] = None,
-    channel_last: Annotated[bool, typer.Option("--channel-last", help="Unnamed axes end with the channels.")] = False,
+    channel_last: Annotated[
+        bool | None, typer.Option("--channel-last", help="Unnamed axes end with the channels.")
+    ] = None,
     image_type: Annotated[ImageType | None, typer.Option(help="How to open images. Default: by content.")] = None,
-    page: Annotated[int, typer.Option(help="Plane of a file with several.")] = 0,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
+    page: Annotated[int | None, typer.Option(help="Plane of a file with several. Default: 0.")] = None,
+    device: Annotated[Device | None, typer.Option(help="Where the network runs. Default: auto.")] = None,
     config_file: Annotated[Path | None, typer.Option(help="YAML file with pipeline: and postprocess:.")] = None,
 ) -> None:
     """Segment one image, or every image of a folder, into polygons.parquet and metadata.json."""
@@ -109,7 +116,7 @@ def infer(
         "channel_last": channel_last,
         "image_type": None if image_type is None else image_type.value,
         "plane": page,
-        "device": device.value,
+        "device": None if device is None else device.value,
     }
     options = InferOptions(image_path, image_dir, output_dir, scale, config_file)
     for line in infer_images(options, {key: value for key, value in given.items() if value is not None}):
@@ -154,6 +161,46 @@ def demo(directory: Annotated[Path, typer.Argument(help="Folder to make.")]) -> 
 
     for path in make_demo(directory):
         print(path)
+
+
+@app.command()
+def train(
+    sheet: Annotated[Path, typer.Argument(help="Table of labelled images: sample, image, labels, kind, split.")],
+    output: Annotated[Path, typer.Option(help="Folder of the results: model.pt, model.json, loss.tsv.")],
+    config_file: Annotated[Path | None, typer.Option(help="YAML file with training settings.")] = None,
+    device: Annotated[Device, typer.Option(help="Where the network is trained.")] = Device.auto,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU. Default: one a core.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was stopped left off.")] = False,
+) -> None:
+    """Train a network of one's own on the sheet's images of split train."""
+    from cohortseg.steps.train import TrainOptions, train_network
+
+    print(train_network(TrainOptions(sheet, output, config_file, device.value, threads, resume), print_at_once))
+
+
+@app.command()
+def card(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint that `cohortseg train` made, its record beside it.")],
+    sheet: Annotated[Path, typer.Argument(help="The training sheet; its images of split test are segmented.")],
+    output: Annotated[Path, typer.Option(help="Model card; tables in an existing one are replaced.")],
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
+) -> None:
+    """Write a network's model card: what it is, how it was trained, how well it segments the test images."""
+    from cohortseg.steps.card import write_card
+
+    write_card(checkpoint, sheet, output, device.value, print_at_once)
+    print(output)
+
+
+@app.command()
+def dsb2018(
+    folder: Annotated[Path, typer.Argument(help="Folder with manifest.csv, images and labels.")],
+    sheet: Annotated[Path, typer.Argument(help="Training sheet to write.")],
+) -> None:
+    """Write the training sheet of the Data Science Bowl 2018 images, which nuclei-mini was trained with."""
+    from cohortseg.steps.dsb2018 import write_dsb2018_sheet
+
+    print(f"{sheet}: {write_dsb2018_sheet(folder, sheet)} images")
 
 
 @app.command(hidden=True)

@@ -26,7 +26,7 @@ class Cohort:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
         command += ["--workflow-profile", str(ROOT / "profiles" / profile), "--configfile", "config.yaml", "--nocolor"]
         return subprocess.run(
-            [*command, *cores, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, timeout=240
+            [*command, *cores, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, timeout=900
         )
 
     def run(self, *arguments: str) -> str:

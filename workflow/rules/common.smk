@@ -94,7 +94,8 @@ def sample_file(key):
     """Return an input function: the file that the sheet or the config names, or none where it names none."""
 
     def find(wildcards):
-        path = sample_plan(wildcards)[key] if key != "checkpoint" else sample_plan(wildcards)["segment"]["model_path"]
+        plan = sample_plan(wildcards)
+        path = plan[key] if key in plan else plan["segment"][key]
         return local(path) if path else []
 
     return find

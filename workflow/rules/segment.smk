@@ -4,7 +4,8 @@
 rule segment:
     input:
         image=sample_file("image"),
-        checkpoint=sample_file("checkpoint"),
+        checkpoint=sample_file("model_path"),
+        size_model=sample_file("size_model_path"),
     output:
         polygons=f"{RESULTS}/{{sample}}/polygons.parquet",
         metadata=f"{RESULTS}/{{sample}}/metadata.json",

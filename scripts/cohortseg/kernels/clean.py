@@ -165,9 +165,7 @@ def relabel(labels: Labels, keep: NDArray[np.bool_]) -> Labels:
 
 
 @jit
-def _flow_errors(
-    labels: Labels, flow: Flow, targets: NDArray[np.float32], n_labels: int
-) -> NDArray[np.float32]:
+def _flow_errors(labels: Labels, flow: Flow, targets: NDArray[np.float32], n_labels: int) -> NDArray[np.float32]:
     sums = np.zeros(n_labels + 1, np.float64)
     counts = np.zeros(n_labels + 1, np.int64)
     height, width = labels.shape

@@ -12,9 +12,7 @@ from cohortseg.kernels._jit import jit
 _EXACT_STEPS = 16
 
 
-def follow_flow(
-    flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box | None = None
-) -> NDArray[np.int32]:
+def follow_flow(flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box | None = None) -> NDArray[np.int32]:
     """Carry every inside pixel along the flow and return where it ends.
 
     A pixel's path depends only on where it is. So at most 16 exact Euler steps, with the flow interpolated

@@ -51,16 +51,30 @@ def fill_polygons(
     Raises
     ------
     TableError
-        If a vertex is missing, infinite or further than 2^40 pixels out, or the offsets do not fit the arrays that they index.
+        If a vertex is missing, infinite or further than 2^40 pixels out, or offsets do not fit what they index.
     ImageError
         If `out` is not a two-dimensional uint32 array.
     """
+    _check_polygons(xy, ring_offsets, polygon_rings, values)
     if out.ndim != 2 or out.dtype != np.uint32:
         raise ImageError(
             f"an image of shape {out.shape} and type {out.dtype}",
             "expected (y, x) uint32 to draw polygons into",
             "Make it with numpy.zeros(shape, numpy.uint32).",
         )
+    xy, values = np.ascontiguousarray(xy, np.float64), np.ascontiguousarray(values, np.uint32)
+    ring_offsets = np.ascontiguousarray(ring_offsets, np.int64)
+    polygon_rings = np.ascontiguousarray(polygon_rings, np.int64)
+    return _fill_kernel(xy, ring_offsets, polygon_rings, values, out, origin[0], origin[1])
+
+
+def _check_polygons(
+    xy: NDArray[np.float64],
+    ring_offsets: NDArray[np.int64],
+    polygon_rings: NDArray[np.int64],
+    values: NDArray[np.uint32],
+) -> None:
+    """Raise TableError unless vertices, offsets and values fit together: the compiled loops do not look."""
     # A comparison with a missing coordinate is false, so this finds those too.
     if xy.ndim != 2 or xy.shape[1] != 2 or not (np.abs(xy) <= _FARTHEST).all():
         raise TableError(
@@ -76,17 +90,6 @@ def fill_polygons(
             "expected one value for each polygon",
             "Give the polygons and their values row by row.",
         )
-    return int(
-        _fill_kernel(
-            np.ascontiguousarray(xy, np.float64),
-            np.ascontiguousarray(ring_offsets, np.int64),
-            np.ascontiguousarray(polygon_rings, np.int64),
-            np.ascontiguousarray(values, np.uint32),
-            out,
-            origin[0],
-            origin[1],
-        )
-    )
 
 
 def _check_offsets(offsets: NDArray[np.int64], total: int, name: str) -> None:

@@ -28,9 +28,9 @@ def flow_targets(labels: Labels) -> Flow:
     """
     if labels.size == 0 or not labels.any():
         return np.zeros((2, *labels.shape), np.float32)
-    values, dense = np.unique(labels, return_inverse=True)
+    values, inverse = np.unique(labels, return_inverse=True)
     first = 0 if values[0] == 0 else 1
-    dense = (dense.reshape(labels.shape) + first).astype(np.int32)
+    dense: NDArray[np.int32] = (inverse.reshape(labels.shape) + first).astype(np.int32)
     return _diffuse(dense, _boxes(dense, int(dense.max())))
 
 
@@ -63,7 +63,8 @@ def _centre(
                 total_y += y
                 total_x += x
                 count += 1
-    mean_y, mean_x = int(np.round(total_y / count)), int(np.round(total_x / count))
+    # Halves go up, wherever the cell lies: to round them to even would depend on the window.
+    mean_y, mean_x = (2 * total_y + count) // (2 * count), (2 * total_x + count) // (2 * count)
     best, best_y, best_x = -1, y0, x0
     for y in range(y0, y1):
         for x in range(x0, x1):

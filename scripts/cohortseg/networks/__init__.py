@@ -4,5 +4,17 @@ from cohortseg.networks.checkpoint import Checkpoint, load_checkpoint, save_chec
 from cohortseg.networks.devices import pick_device, use_threads
 from cohortseg.networks.forward import Network
 from cohortseg.networks.models import BUILT_IN, find_checkpoint
+from cohortseg.networks.size import SizeModel, load_size_model
 
-__all__ = ["BUILT_IN", "Checkpoint", "Network", "find_checkpoint", "load_checkpoint", "pick_device", "save_checkpoint", "use_threads"]
+__all__ = [
+    "BUILT_IN",
+    "Checkpoint",
+    "Network",
+    "SizeModel",
+    "find_checkpoint",
+    "load_checkpoint",
+    "load_size_model",
+    "pick_device",
+    "save_checkpoint",
+    "use_threads",
+]

@@ -1,7 +1,6 @@
 """Checkpoint files: ours, and those of Cellpose 1 to 3."""
 
 import hashlib
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from cohortseg.networks.unet import ResidualUNet
 
 _FORMAT = "cohortseg residual U-Net 1"
 _WIDTH_KEY = re.compile(r"downsample\.down\.res_down_(\d+)\.conv\.conv_0\.2\.weight")
+_MOST_PARAMETERS = 10**9
 _REMEDY = "Give a checkpoint of cohortseg or of Cellpose 1 to 3 (cyto, cyto2, cyto3, nuclei, or trained from them)."
 
 
@@ -36,6 +36,11 @@ class Checkpoint:
     diameter_px: float
     sha256: str
 
+    @property
+    def n_parameters(self) -> int:
+        """Weights that were learned."""
+        return sum(weights.numel() for weights in self.network.parameters() if weights.requires_grad)
+
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in the file is executed.
@@ -51,8 +56,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     content = _read(path)
     ours = isinstance(content, dict) and content.get("format") == _FORMAT
-    weights = content["weights"] if ours else content
-    weights = _tensors(path, weights)
+    weights = _tensors(path, content.get("weights") if ours else content)
     widths = _widths(path, weights)
     network = ResidualUNet(widths, styled=not ours)
     missing, unexpected = _load(path, network, weights)
@@ -67,13 +71,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if "diam_mean" not in weights:
         network.diam_mean.data.fill_(17.0 if path.name.startswith("nuclei") else 30.0)
     network.eval()
-    return Checkpoint(network, float(network.diam_mean), hashlib.sha256(path.read_bytes()).hexdigest())
+    diameter_px = float(network.diam_mean)
+    if not 1 <= diameter_px <= 1000:
+        raise CheckpointError(
+            f"{path.name} says that its cells have a diameter of {diameter_px} px", "1 to 1000 were expected", _REMEDY
+        )
+    return Checkpoint(network, diameter_px, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def save_checkpoint(path: Path, network: ResidualUNet) -> None:
     """Write a network without style in half precision, readable with `weights_only=True`."""
     weights = {
-        key: value.half() if value.dtype == torch.float32 else value for key, value in network.state_dict().items()
+        key: (value.half() if value.dtype == torch.float32 else value).cpu()
+        for key, value in network.state_dict().items()
     }
     torch.save({"format": _FORMAT, "weights": weights}, path)
 
@@ -81,7 +91,7 @@ def save_checkpoint(path: Path, network: ResidualUNet) -> None:
 def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged or hostile file can raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{path.name} cannot be read as a checkpoint ({reason[:200]})",
@@ -97,7 +107,21 @@ def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
             "a state dict (parameter names and tensors) was expected",
             _REMEDY,
         )
-    return {str(key).removeprefix("module."): value.float() for key, value in weights.items()}
+    # A few bytes can pose as a tensor of any shape.
+    if sum(value.numel() for value in weights.values()) > _MOST_PARAMETERS:
+        raise CheckpointError(
+            f"{path.name} has more than {_MOST_PARAMETERS:,} parameters",
+            "the residual U-Net of Cellpose 1 to 3 was expected",
+            _REMEDY,
+        )
+    named = {str(key).removeprefix("module."): value.float() for key, value in weights.items()}
+    if broken := [name for name, value in named.items() if not value.isfinite().all()]:
+        raise CheckpointError(
+            f"{path.name} has weights that are no numbers, in {broken[0]}",
+            "finite weights were expected",
+            "Give a checkpoint of a training that did not diverge.",
+        )
+    return named
 
 
 def _widths(path: Path, weights: dict[str, Tensor]) -> tuple[int, ...]:

@@ -1,32 +1,51 @@
 """Batched forward passes: numpy in, numpy out."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cohortseg.errors import DeviceError
+from cohortseg.errors import CheckpointError, DeviceError
 from cohortseg.networks.checkpoint import Checkpoint, load_checkpoint
 from cohortseg.networks.devices import device_name, pick_device
+from cohortseg.networks.models import find_checkpoint
+from cohortseg.networks.size import SizeModel, load_size_model
+from cohortseg.settings import SegmentSettings
 
 
 class Network:
-    """A checkpoint on a device, ready to run."""
+    """A checkpoint on a device, ready to run, with its size model where the user gives one."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, size_model: SizeModel | None) -> None:
         self.device = device
         self.device_name = device_name(device)
         self.diameter_px = checkpoint.diameter_px
         self.sha256 = checkpoint.sha256
         self.n_channels = checkpoint.network.widths[0]
         self.stride_px = checkpoint.network.stride_px
-        self._network = checkpoint.network.to(device, memory_format=torch.channels_last)
+        self.size_model = size_model
+        self._network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
 
     @classmethod
-    def open(cls, path: Path, device: str) -> "Network":
-        """Load a checkpoint and place it on `auto`, `cuda` or `cpu`."""
-        return cls(load_checkpoint(path), pick_device(device))
+    def of(cls, settings: SegmentSettings) -> Self:
+        """Load the network that the settings of a segmentation name, onto the device that they name.
+
+        Raises
+        ------
+        MissingFileError, SettingsError
+            If there is no such network or file.
+        CheckpointError
+            If the checkpoint or the size model is damaged, or the two do not belong together.
+        DeviceError
+            If the device is not there.
+        """
+        device = pick_device(settings.device)
+        checkpoint = load_checkpoint(find_checkpoint(settings.model, settings.model_path))
+        if settings.size_model_path is None:
+            return cls(checkpoint, device, None)
+        return cls(checkpoint, device, _size_model(Path(settings.size_model_path), checkpoint))
 
     @property
     def on_gpu(self) -> bool:
@@ -63,3 +82,15 @@ class Network:
                 "the batch must fit the memory that is free",
                 "Set a smaller pipeline.batch_size or pipeline.infer_size, or free the GPU.",
             ) from error
+
+
+def _size_model(path: Path, checkpoint: Checkpoint) -> SizeModel:
+    model, network = load_size_model(path), checkpoint.network
+    if not network.styled or model.n_style != network.widths[-1]:
+        style = f"a style of {network.widths[-1]} values" if network.styled else "no style"
+        raise CheckpointError(
+            f"the size model {path.name} needs a style of {model.n_style} values, but the network has {style}",
+            "the checkpoint that the size model was trained with was expected",
+            "Set model_path (--model-path) to that Cellpose checkpoint, or leave size_model_path out.",
+        )
+    return model

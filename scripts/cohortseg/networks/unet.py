@@ -1,6 +1,7 @@
 """The residual U-Net of Cellpose 1 to 3, with state-dict keys as those checkpoints have them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class _DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.proj(x) + self.conv[1](self.conv[0](x))
-        return x + self.conv[3](self.conv[2](x))
+        refined: Tensor = self.conv[3](self.conv[2](x))
+        return x + refined
 
 
 class _StyledConvolution(nn.Module):
@@ -45,7 +47,9 @@ class _StyledConvolution(nn.Module):
         self.full = nn.Linear(n_style, n_out)
 
     def forward(self, style: Tensor, x: Tensor) -> Tensor:
-        return self.conv(x + self.full(style)[:, :, None, None])  # type: ignore[no-any-return]
+        shift: Tensor = self.full(style)[:, :, None, None]
+        convolved: Tensor = self.conv(x + shift)
+        return convolved
 
 
 class _UpBlock(nn.Module):
@@ -61,14 +65,15 @@ class _UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
         x = self.proj(x) + self.conv[1](style, self.conv[0](x) + skip)
-        return x + self.conv[3](style, self.conv[2](style, x))
+        refined: Tensor = self.conv[3](style, self.conv[2](style, x))
+        return x + refined
 
 
 class _Down(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.down = nn.Sequential()
-        for i, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (n_in, n_out) in enumerate(pairwise(widths)):
             self.down.add_module(f"res_down_{i}", _DownBlock(n_in, n_out))
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -181,7 +181,7 @@ def _figures(data: ReportData, summary: pd.DataFrame, problems: list[tuple[Findi
             "Median diameter",
             ranked_dots(summary["median_diameter_px"], names, flagged, axis="median diameter (px)", log=False),
         ),
-        ("Mean score", ranked_dots(summary["mean_score"], names, flagged, axis="mean score (logit)", log=False)),
+        ("Mean score", ranked_dots(summary["mean_score"], names, flagged, axis="mean cell probability", log=False)),
         ("Diameters of all cells", diameter_histogram(diameters, axis="diameter (px)")),
     ]
     return [{"title": title, "svg": Markup(svg)} for title, svg in drawn]

@@ -23,8 +23,8 @@ class WindowCells:
 
     Attributes
     ----------
-    core, outer
-        The window in image pixels.
+    inner, outer
+        Parts of the window in image pixels: what it alone sees, and all that it sees.
     labels
         (y, x) uint32 over `outer`: 0 is background; row k - 1 of the other arrays is label k.
     scores
@@ -35,7 +35,7 @@ class WindowCells:
         Cells that reach the border of what the window sees, so that their outlines may be wrong.
     """
 
-    core: Box
+    inner: Box
     outer: Box
     labels: Labels
     scores: NDArray[np.float32]
@@ -92,7 +92,7 @@ def labels_from_flows(flow: Flow, cell_probability: Logits, settings: Postproces
         )
     flow, logits = np.asarray(flow, np.float32), np.asarray(cell_probability, np.float32)
     grouped = _group(flow, logits, settings, niter=settings.niter)
-    return grouped.kept(areas(grouped.labels)[1:] >= max(settings.min_size, 1)).labels
+    return grouped.kept(_sizes(grouped.labels, len(grouped.seeds)) >= max(settings.min_size, 1)).labels
 
 
 def window_cells(field: Field, window: Window, geometry: Geometry, settings: PostprocessSettings) -> WindowCells:
@@ -101,22 +101,24 @@ def window_cells(field: Field, window: Window, geometry: Geometry, settings: Pos
     Parameters
     ----------
     field
-        (3, y, x) float32 over `window.outer` of the network's grid: flow y, flow x, cell probability before the sigmoid.
+        (3, y, x) float32 over `window.outer` of the network's grid: flow y, flow x, cell probability before the
+        sigmoid.
     window
         In network pixels.
     """
-    core, outer = geometry.image_box(window.core), geometry.image_box(window.outer)
+    inner, outer = geometry.image_box(window.inner), geometry.image_box(window.outer)
     on_image_grid = settings.resample and geometry.network_shape != geometry.image_shape
-    niter = settings.niter
+    niter, shape = settings.niter, geometry.network_shape
     if on_image_grid:
+        outer = geometry.interpolated_box(window.outer)
         field = resample(field, window.outer, geometry.network_shape, outer, geometry.image_shape)
-        niter = round(niter / min(geometry.scale, 1.0))
-        window, shape = Window(core, outer), geometry.image_shape
-    else:
-        shape = geometry.network_shape
+        niter, shape = round(niter / min(geometry.scale, 1.0)), geometry.image_shape
+        window = Window(geometry.image_box(window.core), outer, inner)
     grouped = _group(field[:2], field[2], settings, niter=niter)
-    inner = window.core.shifted(-window.outer.y0, -window.outer.x0)
-    owned = ((grouped.seeds >= (inner.y0, inner.x0)) & (grouped.seeds < (inner.y1, inner.x1))).all(axis=1)
+    core = window.core.shifted(-window.outer.y0, -window.outer.x0)
+    owned: NDArray[np.bool_] = np.all(
+        (grouped.seeds >= (core.y0, core.x0)) & (grouped.seeds < (core.y1, core.x1)), axis=1
+    )
     grouped = grouped.kept(owned)
     n_cut = _count_cut(grouped.labels, window.outer, shape)
     scores = _mean_probability(grouped.labels, field[2])
@@ -125,7 +127,7 @@ def window_cells(field: Field, window: Window, geometry: Geometry, settings: Pos
         labels = largest_pieces(geometry.image_labels(labels, window.outer))
     keep = _sizes(labels, len(scores)) >= max(settings.min_size, 1)
     labels = relabel(labels, np.concatenate([[False], keep]))
-    return WindowCells(core, outer, labels, scores[keep], grouped.errors[keep], n_cut)
+    return WindowCells(inner, outer, labels, scores[keep], grouped.errors[keep], n_cut)
 
 
 def _group(flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int) -> _Grouped:

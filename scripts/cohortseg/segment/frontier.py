@@ -20,11 +20,11 @@ class _Claim:
 
 
 class Frontier:
-    """Pixels outside their window's core that cells already given out have taken.
+    """Pixels that cells already given out have taken, where later windows see them.
 
-    Windows see the same field and so agree on every cell; that their polygons are disjoint is nevertheless
-    enforced here, and what had to be taken away is counted. Windows are settled in the order of the plan, so
-    the result does not depend on the number of workers.
+    Windows see the same field and so agree on every cell that they see whole; that all polygons are disjoint is
+    nevertheless enforced here, and what had to be taken away is counted. Windows are settled in the order of the
+    plan, so the result does not depend on the number of workers.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Frontier:
         self.duplicates = 0
 
     def settle(self, cells: WindowCells, columns: tuple[int, int]) -> WindowCells:
-        """Return the window's cells without the pixels taken before, and claim those outside its core.
+        """Return the window's cells without the pixels taken before, and claim those that other windows see.
 
         Parameters
         ----------
@@ -84,18 +84,18 @@ class Frontier:
         )
 
     def _claim(self, cells: WindowCells) -> None:
-        for box, mask in _outside(cells.labels, cells.core.shifted(-cells.outer.y0, -cells.outer.x0)):
+        for box, mask in _outside(cells.labels, cells.inner.shifted(-cells.outer.y0, -cells.outer.x0)):
             self._claims.append(_Claim(box.shifted(cells.outer.y0, cells.outer.x0), mask))
 
 
-def _outside(labels: Labels, core: Box) -> list[tuple[Box, NDArray[np.bool_]]]:
-    """Return the non-empty bands around the core, cut to the labelled pixels, as box and mask."""
+def _outside(labels: Labels, inner: Box) -> list[tuple[Box, NDArray[np.bool_]]]:
+    """Return the non-empty bands around a box, cut to the labelled pixels, as box and mask."""
     height, width = labels.shape
     bands = (
-        Box(0, 0, core.y0, width),
-        Box(core.y1, 0, height, width),
-        Box(core.y0, 0, core.y1, core.x0),
-        Box(core.y0, core.x1, core.y1, width),
+        Box(0, 0, inner.y0, width),
+        Box(inner.y1, 0, height, width),
+        Box(inner.y0, 0, inner.y1, inner.x0),
+        Box(inner.y0, inner.x1, inner.y1, width),
     )
     found = []
     for band in bands:

@@ -36,6 +36,16 @@ class Geometry:
         x0, x1 = (_first_inside(edge, self.image_shape[1], self.network_shape[1]) for edge in (box.x0, box.x1))
         return Box(y0, x0, y1, x1)
 
+    def interpolated_box(self, box: Box) -> Box:
+        """Return the image pixels whose interpolation, by `kernels.resample`, needs only a box of network pixels."""
+        (y0, y1), (x0, x1) = (
+            _interpolated(start, stop, n_image, n_network)
+            for start, stop, n_image, n_network in zip(
+                box[:2], box[2:], self.image_shape, self.network_shape, strict=True
+            )
+        )
+        return Box(y0, x0, y1, x1)
+
     def image_columns(self, start: int, stop: int) -> tuple[int, int]:
         """Return the first image column whose centre is at or beyond each of two network columns."""
         n_image, n_network = self.image_shape[1], self.network_shape[1]
@@ -57,6 +67,13 @@ class Geometry:
 def _first_inside(edge: int, n_image: int, n_network: int) -> int:
     """Return the first image pixel whose centre is at or beyond a network pixel's edge, in exact integers."""
     return max(0, -(-(2 * n_image * edge - n_network) // (2 * n_network)))
+
+
+def _interpolated(start: int, stop: int, n_image: int, n_network: int) -> tuple[int, int]:
+    reach = 1 + max(1, -(-n_network // n_image))
+    first = 0 if start == 0 else _first_inside(start + reach, n_image, n_network)
+    last = n_image if stop == n_network else _first_inside(stop - reach, n_image, n_network)
+    return first, max(first, last)
 
 
 def _nearest(start: int, stop: int, n_image: int, n_network: int) -> NDArray[np.int64]:

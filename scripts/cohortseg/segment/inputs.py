@@ -112,7 +112,7 @@ def read_input(
     Parameters
     ----------
     box
-        Tile in network pixels; where it reaches beyond the image, the image's last pixels are repeated.
+        Tile in network pixels; beyond the image it is 0, as intensities at the lower percentile are.
 
     Returns
     -------
@@ -128,6 +128,5 @@ def read_input(
     pixels = np.stack([np.asarray(plane, np.float32) for plane in planes])
     scaled = resample(pixels, needed, geometry.image_shape, inside, geometry.network_shape)
     tile = np.zeros((n_inputs, box.height, box.width), np.float32)
-    beyond = ((0, 0), (0, box.height - inside.height), (0, box.width - inside.width))
-    tile[: len(planes)] = np.pad(normalisation.apply(scaled), beyond, mode="edge")
+    tile[: len(planes), *inside.shifted(-box.y0, -box.x0).slices] = normalisation.apply(scaled)
     return tile

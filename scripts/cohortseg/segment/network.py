@@ -6,12 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class StyleSize(Protocol):
+    """What tells the diameter of cells from a style; `networks.SizeModel` is one."""
+
+    def predict_px(self, style: NDArray[np.float32]) -> float:
+        """Return the diameter in image pixels from the style, (features,), of the image at its own scale."""
+
+
 class FieldNetwork(Protocol):
     """A network that gives dense fields of a batch of tiles; `networks.Network` is one."""
 
     diameter_px: float
     n_channels: int
     stride_px: int
+
+    @property
+    def size_model(self) -> StyleSize | None:
+        """The size model that the user gave with the network, if any."""
 
     @property
     def on_gpu(self) -> bool:

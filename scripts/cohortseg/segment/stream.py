@@ -1,11 +1,9 @@
 """One pass over an image: tiles in, cells out, in flat memory."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import geopandas
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Box
+from cohortseg.errors import SettingsError
 from cohortseg.segment.cells import WindowCells, window_cells
 from cohortseg.segment.field import NO_CELL_LOGIT, RollingField
 from cohortseg.segment.frontier import Frontier
@@ -20,6 +19,7 @@ from cohortseg.segment.geometry import Geometry
 from cohortseg.segment.inputs import ChannelMix, Normalisation, read_input
 from cohortseg.segment.network import FieldNetwork
 from cohortseg.segment.table import cell_table
+from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ImageSource
 from cohortseg.tiling import Strip, TileGrid, Window, plan_strips, plan_tiles
@@ -29,6 +29,9 @@ from cohortseg.tiling import Strip, TileGrid, Window, plan_strips, plan_tiles
 _HALO_DIAMETERS = 4
 # Columns of the network's grid that are streamed together; bounds the memory for wide images.
 _STRIP_PX = 8192
+# How far beyond the image the network sees, as nothing: in training, too, images end in nothing, while the end of a
+# crop means that cells go on. Without it, cells on the image's border would point beyond it and be lost.
+_BORDER_PX = 16
 _BATCH_ON_GPU = 8
 
 
@@ -50,28 +53,6 @@ class Task:
         )
 
 
-@dataclass
-class Tally:
-    """What a pass counted, for metadata.json and for progress."""
-
-    tiles: int = 0
-    tiles_done: int = 0
-    tiles_skipped: int = 0
-    windows: int = 0
-    cells: int = 0
-    cells_cut: int = 0
-    overlap_px: int = 0
-    duplicates: int = 0
-    seconds_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time spent within to a stage."""
-        start = time.perf_counter()
-        yield
-        self.seconds_s[stage] = self.seconds_s.get(stage, 0.0) + time.perf_counter() - start
-
-
 def stream_cells(task: Task, tally: Tally, on_progress: Callable[[Tally], None]) -> Iterator[geopandas.GeoDataFrame]:
     """Segment an image and yield its cells, one table a window, in a fixed order.
 
@@ -83,12 +64,27 @@ def stream_cells(task: Task, tally: Tally, on_progress: Callable[[Tally], None])
     tally
         Filled on the way.
     on_progress
-        Called after each batch of tiles.
+        Called after each batch of tiles, and at the end.
+
+    Raises
+    ------
+    SettingsError
+        If tiles of the size asked for do not fit the network's stride.
     """
     pipeline, network = task.settings.pipeline, task.network
+    if pipeline.infer_size % network.stride_px:
+        raise SettingsError(
+            f"pipeline.infer_size is {pipeline.infer_size}",
+            f"this network takes multiples of {network.stride_px}",
+            "Correct pipeline.infer_size.",
+        )
     shape = task.geometry.network_shape
     grid = plan_tiles(
-        shape, tile_px=pipeline.infer_size, margin_px=pipeline.overlap_margin, stride_px=network.stride_px
+        shape,
+        tile_px=pipeline.infer_size,
+        margin_px=pipeline.overlap_margin,
+        border_px=_BORDER_PX,
+        stride_px=network.stride_px,
     )
     halo_px = max(pipeline.overlap_margin, round(_HALO_DIAMETERS * network.diameter_px))
     # A shrunken image has more pixels in a window than the network's grid has: smaller cores keep them bounded.
@@ -99,6 +95,7 @@ def stream_cells(task: Task, tally: Tally, on_progress: Callable[[Tally], None])
         for strip in strips:
             yield from _stream_strip(task, grid, strip, workers, tally, on_progress)
         yield from workers.finish()
+    on_progress(tally)
 
 
 def _stream_strip(
@@ -175,9 +172,7 @@ class _Workers:
         self, window: Window, values: NDArray[np.float32], columns: tuple[int, int]
     ) -> Iterator[geopandas.GeoDataFrame]:
         """Queue a window; yield tables that are ready, waiting for some where the queue is full."""
-        task = self._task
-        future = self._post.submit(window_cells, values, window, task.geometry, task.settings.postprocess)
-        self._windows.append((future, columns))
+        self._windows.append((self._post.submit(self._window_cells, values, window), columns))
         yield from self._drain(self._queue_size)
 
     def finish(self) -> Iterator[geopandas.GeoDataFrame]:
@@ -185,16 +180,24 @@ class _Workers:
         yield from self._drain(0)
 
     def _drain(self, allowed: int) -> Iterator[geopandas.GeoDataFrame]:
-        with self._tally.timed("wait for postprocess"):
+        with self._tally.timed("wait"):
             while len(self._windows) > allowed or (self._windows and self._windows[0][0].done()):
                 future, columns = self._windows.popleft()
                 cells = self._frontier.settle(future.result(), columns)
                 self._tally.windows += 1
                 self._tally.cells_cut += cells.n_cut
-                self._tables.append(self._merge.submit(cell_table, cells, self._task.source.shape))
+                self._tables.append(self._merge.submit(self._table, cells))
         while len(self._tables) > allowed or (self._tables and self._tables[0].done()):
             table = self._tables.popleft().result()
             table["cell_id"] += self._tally.cells
             self._tally.cells += len(table)
             self._tally.overlap_px, self._tally.duplicates = self._frontier.overlap_px, self._frontier.duplicates
             yield table
+
+    def _window_cells(self, values: NDArray[np.float32], window: Window) -> WindowCells:
+        with self._tally.timed("postprocess"):
+            return window_cells(values, window, self._task.geometry, self._task.settings.postprocess)
+
+    def _table(self, cells: WindowCells) -> geopandas.GeoDataFrame:
+        with self._tally.timed("trace"):
+            return cell_table(cells, self._task.source.shape)

@@ -2,8 +2,9 @@
 
 import geopandas
 import numpy as np
+from numpy.typing import NDArray
 
-from cohortseg.arrays import Labels
+from cohortseg.arrays import Box, Labels
 from cohortseg.segment.cells import WindowCells
 from cohortseg.shapes.polygons import geometries
 
@@ -14,12 +15,12 @@ def cell_table(cells: WindowCells, image_shape: tuple[int, int]) -> geopandas.Ge
     `cell_id` counts from 1 within the window; the writer numbers the cells of the whole image.
     """
     ids, shapes = geometries(cells.labels, (cells.outer.y0, cells.outer.x0))
-    counts, centroid_y, centroid_x = _moments(cells.labels, len(ids))
+    counts, centroid_y, centroid_x = _moments(cells.labels, len(ids), cells.outer)
     columns = {
         "cell_id": ids,
         "area_px": counts,
-        "centroid_x": centroid_x + cells.outer.x0,
-        "centroid_y": centroid_y + cells.outer.y0,
+        "centroid_x": centroid_x,
+        "centroid_y": centroid_y,
         "score": cells.scores,
         "flow_error": cells.flow_errors,
         "touches_edge": _touches_edge(cells, image_shape),
@@ -27,17 +28,20 @@ def cell_table(cells: WindowCells, image_shape: tuple[int, int]) -> geopandas.Ge
     return geopandas.GeoDataFrame(columns, geometry=shapes)
 
 
-def _moments(labels: Labels, n_cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pixel counts and mean pixel centres (y, x) of labels 1 to n."""
+def _moments(
+    labels: Labels, n_cells: int, outer: Box
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return pixel counts and mean pixel centres (y, x) of labels 1 to n, exact whatever the window."""
     y, x = np.nonzero(labels)
     values = labels[y, x]
-    counts = np.bincount(values, minlength=n_cells + 1)[1:]
-    sums = (np.bincount(values, weights=axis, minlength=n_cells + 1)[1:] for axis in (y, x))
+    counts = np.bincount(values, minlength=n_cells + 1)[1:].astype(np.int64)
+    # Sums of whole numbers are exact, so the window that a cell comes from does not show.
+    sums = (np.bincount(values, weights=axis, minlength=n_cells + 1)[1:] for axis in (y + outer.y0, x + outer.x0))
     mean_y, mean_x = (total / np.maximum(counts, 1) + 0.5 for total in sums)
-    return counts.astype(np.int64), mean_y, mean_x
+    return counts, mean_y, mean_x
 
 
-def _touches_edge(cells: WindowCells, image_shape: tuple[int, int]) -> np.ndarray:
+def _touches_edge(cells: WindowCells, image_shape: tuple[int, int]) -> NDArray[np.bool_]:
     touches = np.zeros(len(cells.scores) + 1, np.bool_)
     labels, outer = cells.labels, cells.outer
     if outer.y0 == 0:

@@ -19,9 +19,14 @@ from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, 
 class SegmentSettings(FrozenModel):
     """Everything that the segmentation of one image depends on, besides the image."""
 
-    model: str = setting("nuclei-mini", "Network: a name from `cohortseg models list`.", min_length=1, max_length=200)
+    model: str = setting("nuclei-mini", "Network: nuclei-mini, which comes with the package, or any name together with model_path.", min_length=1, max_length=200)
     model_path: str | None = setting(
         None, "Checkpoint file with the network's weights; null: the weights that come with the name.", min_length=1
+    )
+    size_model_path: str | None = setting(
+        None,
+        "Size model of Cellpose 1 to 3 that goes with model_path; where no diameter is given, it predicts one.",
+        min_length=1,
     )
     device: Device = setting(
         "auto", "Where the network runs: auto takes a GPU where there is one; cuda fails without one."

@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 
 from cohortseg.settings.models import Settings
 from cohortseg.settings.sheet import SheetColumns
+from cohortseg.settings.training import TrainSettings
+from cohortseg.settings.training_sheet import TrainingColumns
 
 _HEADER = "# Generated from scripts/cohortseg/settings by `make schemas`; do not edit.\n"
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,8 +29,14 @@ def generate(readme: str) -> dict[str, str]:
         The present config/README.md; what stands between the markers `<!-- table: ... -->` and
         `<!-- end -->` is replaced.
     """
-    for name, table in (("config", _config_table(Settings)), ("samples", _sheet_table())):
-        readme = _between_markers(readme, name, table)
+    tables = {
+        "config": _config_table(Settings),
+        "samples": _sheet_table(),
+        "training": _config_table(TrainSettings),
+        "training sheet": _training_sheet_table(),
+    }
+    for name, table in tables.items():
+        readme = between_markers(readme, name, table)
     return {
         "workflow/schemas/config.schema.yaml": _schema(Settings),
         "workflow/schemas/samples.schema.yaml": _schema(SheetColumns),
@@ -36,7 +44,8 @@ def generate(readme: str) -> dict[str, str]:
     }
 
 
-def _between_markers(readme: str, name: str, table: str) -> str:
+def between_markers(readme: str, name: str, table: str) -> str:
+    """Return a text with what stands between `<!-- table: name -->` and the next `<!-- end -->` replaced."""
     begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
     head, found, tail = readme.partition(begin)
     return f"{head}{begin}{table}{end}{tail.partition(end)[2]}" if found else readme
@@ -54,7 +63,8 @@ def _config_table(model: type[BaseModel], prefix: str = "") -> str:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             nested.append(_config_table(field.annotation, f"{prefix}{name}."))
         else:
-            default = yaml.safe_dump(field.default, allow_unicode=True).split("\n")[0]
+            default = yaml.safe_dump(field.default, allow_unicode=True, default_flow_style=True, width=1000)
+            default = default.split("\n")[0]
             lines.append(f"| `{prefix}{name}` | `{default}` | {_unit(field)} | {field.description} |\n")
     return "".join(lines + nested)
 
@@ -70,6 +80,11 @@ def _sheet_table() -> str:
         needed = "yes" if field.is_required() else ""
         lines.append(f"| `{name}` | {needed} | {_unit(Settings.model_fields.get(name))} | {field.description} |\n")
     return "".join(lines)
+
+
+def _training_sheet_table() -> str:
+    rows = (f"| `{name}` | {field.description} |\n" for name, field in TrainingColumns.model_fields.items())
+    return "".join(["| column | meaning |\n|---|---|\n", *rows])
 
 
 def main(root: Path) -> None:

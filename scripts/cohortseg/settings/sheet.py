@@ -120,23 +120,27 @@ def parse_sheet(
         found += [(row.line, text) for text in wrong]
         if sample is not None:
             samples.append((row.line, sample))
-    found += _repeated_names(rows) + _repeated_planes(samples)
+    found += repeated_names(rows) + _repeated_planes(samples)
+    refuse_faults(settings.samples, rows, found, list(SheetColumns.model_fields))
+    return tuple(sample for _, sample in samples)
+
+
+def refuse_faults(sheet: str, rows: Sequence[Row], found: Sequence[tuple[int, str]], legal: Sequence[str]) -> None:
+    """Raise one SampleSheetError for the faults found by line, unknown columns and a sheet without rows, if any."""
     names = {row.line: row.values.get("sample", "") for row in rows}
     faults = [] if rows else ["it has no rows"]
-    faults += _unknown_columns(rows)
+    faults += _unknown_columns(rows, legal)
     faults += [f"row {line}, sample '{names[line]}': {text}" for line, text in sorted(found, key=itemgetter(0))]
     if faults:
         noun = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise SampleSheetError(
-            f"the sample sheet {settings.samples} has {noun}",
+            f"the sample sheet {sheet} has {noun}",
             "each has to be put right before any job starts:\n  " + ".\n  ".join(faults),
             "\nCorrect the sheet; config/README.md explains its columns.",
         )
-    return tuple(sample for _, sample in samples)
 
 
-def _unknown_columns(rows: Sequence[Row]) -> list[str]:
-    legal = list(SheetColumns.model_fields)
+def _unknown_columns(rows: Sequence[Row], legal: Sequence[str]) -> list[str]:
     found = dict.fromkeys(name for row in rows for name in row.values)
     unknown = [name for name in found if name not in legal]
     return [f"column '{name}' is unknown; {suggest(name, legal)}allowed: {', '.join(legal)}" for name in unknown]
@@ -176,11 +180,13 @@ def _effective(settings: Settings, columns: SheetColumns) -> SegmentSettings:
     segment = settings.segment_settings().model_dump()
     overrides = {name: getattr(columns, name) for name in _OVERRIDES if getattr(columns, name) is not None}
     if "model" in overrides:
-        segment["model_path"] = None  # the config's checkpoint belongs to the config's model, not to this row's
+        # the config's files belong to the config's model, not to this row's
+        segment |= {"model_path": None, "size_model_path": None}
     return SegmentSettings.model_validate(segment | overrides)
 
 
-def _repeated_names(rows: Sequence[Row]) -> list[tuple[int, str]]:
+def repeated_names(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    """Return line and fault of each sample whose name an earlier row has, upper and lower case being the same."""
     first: dict[str, Row] = {}
     faults = []
     for row in rows:

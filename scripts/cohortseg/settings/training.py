@@ -1,29 +1,48 @@
 """Settings of a training run."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
+
+from cohortseg.settings.fields import setting
 
 
 class TrainSettings(BaseModel):
-    """What a training run needs beside its images; every field is written into the checkpoint's card."""
+    """What a training run needs beside its images; every field is written into the network's record."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    widths: tuple[int, ...] = Field((2, 16, 32, 64, 128), description="Channels of the input and of each level.")
-    diameter_px: float = Field(20.0, gt=4, description="Cells are scaled to this median diameter, in network px.")
-    crop_px: int = Field(128, ge=32, multiple_of=16, description="Side of a training crop, in network px.")
-    batch_size: int = Field(8, ge=1, description="Crops in a step.")
-    steps: int = Field(6000, ge=1, description="Steps in all.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(1e-4, ge=0, description="Decoupled weight decay of AdamW.")
-    warmup_fraction: float = Field(0.03, ge=0, lt=1, description="Share of the steps in which the rate rises.")
-    average_decay: float = Field(0.998, ge=0, lt=1, description="Decay per step of the averaged weights.")
-    scale_jitter: float = Field(1.7, ge=1, description="Cells are scaled by 1/this to this, log-uniformly.")
-    kind_weights: dict[str, float] = Field(
-        {"fluorescence": 0.72, "colour_histology": 0.2, "gray_brightfield": 0.08},
-        description="Share of the crops by kind of image; kinds not named share the mean of these.",
+    widths: tuple[int, ...] = setting(
+        (2, 16, 32, 64, 128), "Channels of the input, always 2, and of each level.", min_length=3, max_length=8
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 pays where the processor has it.")
-    seed: int = Field(1, ge=0, description="Seed of the weights and of every crop.")
-    checkpoint_every: int = Field(250, ge=1, description="Steps between checkpoints that a run resumes from.")
+    diameter_px: float = setting(
+        20.0, "Cells are scaled to this median diameter, in the network's pixels.", unit="px", gt=4, le=1000
+    )
+    crop_px: int = setting(
+        128, "Side of a training crop, in the network's pixels.", unit="px", ge=32, le=4096, multiple_of=16
+    )
+    batch_size: int = setting(8, "Crops in a step.", ge=1)
+    steps: int = setting(6000, "Steps in all.", ge=1)
+    learning_rate: float = setting(2e-3, "Peak learning rate of AdamW.", gt=0)
+    weight_decay: float = setting(1e-4, "Decoupled weight decay of AdamW.", ge=0)
+    warmup_fraction: float = setting(0.03, "Share of the steps in which the rate rises.", ge=0, lt=1)
+    average_decay: float = setting(0.998, "Decay per step of the averaged weights.", ge=0, lt=1)
+    scale_jitter: float = setting(1.7, "Cells are scaled by 1/this to this, log-uniformly.", ge=1)
+    kind_weights: dict[str, float] = setting(
+        {"fluorescence": 0.72, "colour_histology": 0.2, "gray_brightfield": 0.08},
+        "Share of the crops by kind of image; kinds not named get the mean of these.",
+    )
+    precision: Literal["fp32", "bf16"] = setting("fp32", "Of the forward pass; bf16 pays where the processor has it.")
+    seed: int = setting(1, "Seed of the weights and of every crop.", ge=0)
+    checkpoint_every: int = setting(250, "Steps between the states that a run resumes from.", ge=1)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.widths[0] != 2 or min(self.widths) < 1:
+            raise PydanticCustomError("widths", "Input should be widths that begin with 2, all positive")
+        if self.crop_px % 2 ** (len(self.widths) - 2):
+            raise PydanticCustomError("crop", "Input should be crop_px a multiple of 2 for each level but one")
+        if any(weight <= 0 for weight in self.kind_weights.values()):
+            raise PydanticCustomError("kinds", "Input should be kind_weights above 0")
+        return self

@@ -131,7 +131,7 @@ def _check_values(values: NDArray[np.integer], n_geometries: int) -> NDArray[np.
             "Give geometries and values row by row.",
         )
     whole = values.dtype.kind in "iu"
-    if n_geometries and not (whole and 1 <= int(values.min()) and int(values.max()) <= _LARGEST):
+    if n_geometries and not (whole and int(values.min()) >= 1 and int(values.max()) <= _LARGEST):
         raise TableError(
             f"cell ids of type {values.dtype} from {values.min()} to {values.max()}",
             f"expected whole numbers from 1 to {_LARGEST}, as a label image holds them",

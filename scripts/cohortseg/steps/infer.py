@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
-from cohortseg.networks import Network, find_checkpoint
+from cohortseg.networks import Network
 from cohortseg.settings import SegmentSettings, load_block
-from cohortseg.steps.assemble import write_configs
+from cohortseg.steps.assemble import read_order, write_configs
 from cohortseg.steps.progress import progress_bar
 from cohortseg.steps.segment import segment_file
+from cohortseg.stores.images import TIFF_SUFFIXES
 from cohortseg.stores.tables import read_yaml
 
-_SUFFIXES = (".tif", ".tiff", ".svs", ".zarr", ".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_SUFFIXES = (*TIFF_SUFFIXES, ".zarr", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".jp2")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def infer_images(options: InferOptions, given: Mapping[str, Any]) -> Iterator[st
             "Name one image, or one folder of images.",
         )
     settings = _merge_settings(options, given)
-    network = Network.open(find_checkpoint(settings.model, settings.model_path), settings.device)
+    network = Network.of(settings)
     settings = _with_scale(settings, options.scale, network.diameter_px)
     if options.image_path is not None:
         output = options.output_dir or Path(_output_name(options.image_path, settings))
@@ -69,7 +70,10 @@ def _merge_settings(options: InferOptions, given: Mapping[str, Any]) -> SegmentS
             "a positive number of network pixels per image pixel, or a diameter, was expected",
             "Give one of the two.",
         )
-    return load_block(SegmentSettings, content | dict(given))
+    merged = content | dict(given)
+    if merged.get("model_path") is not None and "model" not in merged:
+        merged["model"] = Path(str(merged["model_path"])).name
+    return load_block(SegmentSettings, merged)
 
 
 def _with_scale(settings: SegmentSettings, scale: float | None, network_diameter_px: float) -> SegmentSettings:
@@ -106,8 +110,11 @@ def _infer_one(image: Path, output: Path, network: Network, settings: SegmentSet
 def _infer_folder(options: InferOptions, network: Network, settings: SegmentSettings) -> Iterator[str]:
     folder = Path(str(options.image_dir))
     images = _images_of(folder)
-    output = options.output_dir or folder.with_name(f"{folder.resolve().name}_results")
-    write_configs(output / "configs.yml", [(_stem(image), None) for image in images])
+    output = options.output_dir or _beside(folder)
+    configs = output / "configs.yml"
+    # What the user has filled in there stays when the folder is segmented again.
+    z_indices = dict(read_order(configs)) if configs.is_file() else {}
+    write_configs(configs, [(_stem(image), z_indices.get(_stem(image))) for image in images])
     failures = []
     for image in images:
         try:
@@ -121,6 +128,12 @@ def _infer_folder(options: InferOptions, network: Network, settings: SegmentSett
             "the others are done",
             "See the lines above for each cause.",
         )
+
+
+def _beside(folder: Path) -> Path:
+    """Return the default place of a folder's results, also where the folder is given as `.` or `..`."""
+    resolved = folder if folder.name not in ("", "..") else folder.resolve()
+    return resolved.parent / f"{resolved.name}_results"
 
 
 def _images_of(folder: Path) -> list[Path]:

@@ -10,7 +10,6 @@ from cohortseg.shapes import rasterise_into
 from cohortseg.stores.polygons import read_polygons
 from cohortseg.stores.tables import read_json
 
-
 ReadLabels = Callable[[Box], Labels]
 """Draws the cells of a box: (y, x) uint32, 0 is background."""
 

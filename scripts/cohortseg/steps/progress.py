@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cohortseg.segment.stream import Tally
+from cohortseg.segment.tally import Tally
 
 _LOGGER = logging.getLogger("cohortseg")
 _LINE_EVERY_S = 20.0

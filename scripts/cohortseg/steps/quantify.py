@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cohortseg.arrays import Box
+from cohortseg.arrays import Box, Field
 from cohortseg.errors import ImageError
 from cohortseg.kernels.resample import resample, source_box
 from cohortseg.quantify.measure import measure_cells
@@ -107,9 +107,7 @@ def draw_preview(
     return overlay(light, labels, limits=limits, is_rgb=source.is_rgb and len(channels) == 3)
 
 
-def _shrunk(
-    source: ImageSource, channels: list[int], target: Box, shape: tuple[int, int]
-) -> NDArray[np.float32]:
+def _shrunk(source: ImageSource, channels: list[int], target: Box, shape: tuple[int, int]) -> Field:
     needed = source_box(target, shape, source.shape)
     return resample(source.read(channels, needed), needed, source.shape, target, shape)
 
@@ -120,5 +118,7 @@ def _shown(source: ImageSource, metadata: dict[str, Any]) -> tuple[list[int], li
         full = float(np.iinfo(source.dtype).max) if source.dtype.kind == "u" else 1.0
         return [0, 1, 2], [(0.0, full)] * 3
     normalisation = metadata["normalisation"]
-    limits = list(zip(normalisation["lower"], normalisation["upper"], strict=True))
-    return channel_indices(source, metadata["channels"]), limits
+    pairs = zip(normalisation["lower"], normalisation["upper"], strict=True)
+    # Null where the image has no values at all: nothing is shown then.
+    limits = [(0.0, 0.0) if None in pair else pair for pair in pairs]
+    return metadata["channel_indices"], limits

@@ -1,19 +1,17 @@
 """Step segment: an image in, its cells as polygons.parquet and what was done as metadata.json out."""
 
 import logging
-import resource
-import time
 from collections.abc import Callable
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cohortseg import __version__
-from cohortseg.networks import Network, find_checkpoint, use_threads
+from cohortseg.networks import Network, use_threads
 from cohortseg.segment.diameter import Diameter
 from cohortseg.segment.prepare import prepare_task
-from cohortseg.segment.stream import Tally, Task, stream_cells
+from cohortseg.segment.stream import Task, stream_cells
+from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.job import run_job
 from cohortseg.steps.progress import log_progress
@@ -32,7 +30,7 @@ def main(snakemake: Any) -> None:
     def step() -> None:
         use_threads(snakemake.threads)
         settings = load_block(SegmentSettings, snakemake.params.settings)
-        network = Network.open(find_checkpoint(settings.model, settings.model_path), settings.device)
+        network = Network.of(settings)
         segment_file(
             Path(snakemake.input.image),
             Path(snakemake.output.polygons),
@@ -59,19 +57,17 @@ def segment_file(
     on_progress: Callable[[Tally], None],
 ) -> Tally:
     """Segment one image file into `polygons` and `metadata`, and return what was counted."""
-    start = time.perf_counter()
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source:
-        task, diameter = prepare_task(source, network, settings, tally)
-        _LOGGER.info(
-            "%s: %d x %d px, channels %s, diameter %.1f px (%s)",
-            sample, *source.shape, ", ".join(task.mix.names), diameter.diameter_px, diameter.origin,
-        )  # fmt: skip
-        with PolygonWriter(polygons, shape=source.shape) as writer:
-            for table in stream_cells(task, tally, on_progress):
-                if len(table):
+        with tally.timed("total"):
+            task, diameter = prepare_task(source, network, settings, tally)
+            _LOGGER.info(
+                "%s: %d x %d px, channels %s, diameter %.1f px (%s)",
+                sample, *source.shape, ", ".join(task.mix.names), diameter.diameter_px, diameter.origin,
+            )  # fmt: skip
+            with PolygonWriter(polygons, shape=source.shape) as writer:
+                for table in stream_cells(task, tally, on_progress):
                     writer.append(table)
-        tally.seconds_s["total"] = time.perf_counter() - start
         facts = describe(task, network, diameter, tally)
     write_json(metadata, {"sample": sample, "z_index": z_index, **facts})
     _LOGGER.info("%s: %d cells in %.1f s", sample, tally.cells, tally.seconds_s["total"])
@@ -85,20 +81,20 @@ def segment_file(
 def describe(task: Task, network: Network, diameter: Diameter, tally: Tally) -> dict[str, Any]:
     """Return what metadata.json says of a finished segmentation."""
     source, settings = task.source, task.settings
-    counts = {key: value for key, value in asdict(tally).items() if key not in ("seconds_s", "tiles_done")}
     return {
         **_describe_image(source, settings),
         "scale": task.geometry.scale,
         "diameter": {"px": diameter.diameter_px, "origin": diameter.origin, "n_cells": diameter.n_cells},
         "channels": list(task.mix.names),
+        "channel_indices": list(task.mix.channels),
         "normalisation": {"lower": list(task.normalisation.lower), "upper": list(task.normalisation.upper)},
         "model": {"name": settings.model, "path": settings.model_path, "sha256": network.sha256},
         "modality": settings.modality,
         "settings": settings.model_dump(mode="json"),
         "device": network.device_name,
-        "counts": counts,
+        "counts": tally.counts(),
         "seconds": tally.seconds_s,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": tally.peak_memory_bytes,
         "versions": {"cohortseg": __version__} | {name: version(name) for name in _PACKAGES},
     }
 

@@ -11,12 +11,13 @@ import pandas as pd
 
 from cohortseg.errors import MissingFileError, StackError
 from cohortseg.settings import RasteriseSettings, StitchSettings, load_block
+from cohortseg.steps.assemble import read_order
 from cohortseg.steps.job import run_job
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
 from cohortseg.stitch import Plane, link_planes, object_polygons, summarise_objects
 from cohortseg.stores.labels import LabelLayout, write_labels
 from cohortseg.stores.polygons import read_polygons
-from cohortseg.stores.tables import read_yaml, write_geoparquet, write_parquet
+from cohortseg.stores.tables import write_geoparquet, write_parquet
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def main(snakemake: Any) -> None:
         settings = snakemake.params.settings
         configs = Path(snakemake.input.configs)
         stitch_files(
-            read_configs(configs),
+            find_planes(read_order(configs), [configs.parent.parent.parent]),
             configs.parent,
             load_block(StitchSettings, settings["stitch"]),
             load_block(RasteriseSettings, settings["rasterise"]),
@@ -45,53 +46,48 @@ def main(snakemake: Any) -> None:
     run_job(snakemake, step)
 
 
-def read_configs(path: Path) -> list[PlaneFiles]:
-    """Return the planes that a configs.yml names, in z order.
+def find_planes(order: Sequence[tuple[str, int | None]], folders: Sequence[Path]) -> list[PlaneFiles]:
+    """Return the planes of a stack in z order.
 
-    A plane's folder has its image's name and lies beside configs.yml or, in the results of a workflow, two levels
-    up. A z_index left empty is taken from the plane's metadata.json.
+    Parameters
+    ----------
+    order
+        Names of the planes, and the z_index of each; None to take it from the plane's metadata.json.
+    folders
+        Where the planes' folders are looked for, in this order.
 
     Raises
     ------
     StackError
-        If the file has another form, or a plane has no z_index anywhere.
+        If a plane has no z_index anywhere, or a name is none of a folder.
     MissingFileError
         If a plane has no folder.
     """
-    entries = read_yaml(path).get("stitch")
-    well_formed = isinstance(entries, list) and entries and all(
-        isinstance(entry, Mapping) and {"image_name", "z_index"} == set(entry) for entry in entries
-    )  # fmt: skip
-    if not well_formed:
-        raise StackError(
-            f"{path} is not the order of a stack",
-            "a list `stitch` with image_name and z_index in each entry was expected",
-            "Correct the file.",
-        )
-    planes = [_plane_files(path, str(entry["image_name"]), entry["z_index"]) for entry in entries]
+    planes = [_plane_files(name, z_index, folders) for name, z_index in order]
     return sorted(planes, key=lambda plane: plane.z_index)
 
 
-def _plane_files(configs: Path, name: str, z_index: Any) -> PlaneFiles:
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise StackError(f"image_name {name!r} in {configs}", "the name of a folder was expected", "Correct the file.")
-    folders = (configs.parent / name, configs.parent.parent.parent / name)
-    folder = next((folder for folder in folders if (folder / "polygons.parquet").is_file()), None)
-    if folder is None:
+def _plane_files(name: str, z_index: int | None, folders: Sequence[Path]) -> PlaneFiles:
+    if Path(name).name != name or name == "..":
+        raise StackError(
+            f"image_name {name!r} in configs.yml", "the name of a folder was expected", "Correct the file."
+        )
+    found = [folder / name for folder in folders if (folder / name / "polygons.parquet").is_file()]
+    if not found:
         raise MissingFileError(
-            f"{configs} names plane {name}, which has no polygons.parquet",
-            f"it was looked for in {folders[0]}",
-            "Segment the plane, or remove it from the file.",
+            f"plane {name} has no polygons.parquet",
+            f"it was looked for in {folders[0] / name}",
+            "Segment the plane, or remove it from configs.yml.",
         )
     if z_index is None:
-        z_index = read_metadata(folder / "metadata.json")[0].get("z_index")
-    if not isinstance(z_index, int) or isinstance(z_index, bool):
+        z_index = read_metadata(found[0] / "metadata.json")[0].get("z_index")
+    if not isinstance(z_index, int):
         raise StackError(
-            f"plane {name} in {configs} has z_index {z_index!r}",
-            "a whole number was expected",
-            "Set its z_index in the file.",
+            f"plane {name} has no z_index, neither in configs.yml nor in its metadata.json",
+            "a whole number for each plane was expected",
+            "Set its z_index in configs.yml.",
         )
-    return PlaneFiles(z_index, folder)
+    return PlaneFiles(z_index, found[0])
 
 
 def stitch_files(
@@ -117,9 +113,7 @@ def stitch_files(
     """
     facts = [read_metadata(plane.folder / "metadata.json") for plane in planes]
     tables = [read_polygons(plane.folder / "polygons.parquet", columns=None, box=None) for plane in planes]
-    opened = [
-        _open_plane(plane, table, shape) for plane, table, (_, shape) in zip(planes, tables, facts, strict=True)
-    ]
+    opened = [_open_plane(plane, table, shape) for plane, table, (_, shape) in zip(planes, tables, facts, strict=True)]
     links = link_planes(opened, iou_threshold=stitch.iou_threshold, workers=workers)
     by_plane = [links[links["z_index"] == plane.z_index] for plane in planes]
     linked = [object_polygons(table, rows) for table, rows in zip(tables, by_plane, strict=True)]
@@ -165,10 +159,13 @@ def _object_reader(plane: Plane, links: pd.DataFrame) -> ReadLabels:
 
 
 def stitch_folder(folder: Path, output: Path | None, given: Mapping[str, Any]) -> tuple[pd.DataFrame, Path]:
-    """Link the planes that a folder's configs.yml names; `cohortseg stitch`.
+    """Link the planes that lie in a folder; `cohortseg stitch`.
 
     Parameters
     ----------
+    folder
+        Holds a folder for each plane. Its configs.yml names the planes and their order; without one, all its
+        folders with polygons are planes, and their metadata.json states the order.
     output
         Where results go; None for the folder itself.
     given
@@ -182,11 +179,26 @@ def stitch_folder(folder: Path, output: Path | None, given: Mapping[str, Any]) -
     Raises
     ------
     MissingFileError
-        If the folder has no configs.yml.
+        If there are no planes.
     """
     settings = load_block(StitchSettings, given)
     target = output or folder
-    planes = read_configs(folder / "configs.yml")
+    # In the results of a workflow the planes lie two levels above the stack.
+    planes = find_planes(_order_in(folder), [folder, folder.resolve().parent.parent])
     name = folder.resolve().name
     objects = stitch_files(planes, target, settings, RasteriseSettings(), name=name, workers=settings.num_process)
     return objects, target
+
+
+def _order_in(folder: Path) -> list[tuple[str, int | None]]:
+    configs = folder / "configs.yml"
+    if configs.is_file():
+        return read_order(configs)
+    planes = sorted(path.parent.name for path in folder.glob("*/polygons.parquet"))
+    if not planes:
+        raise MissingFileError(
+            f"{folder} holds no planes",
+            "a configs.yml and a folder with polygons.parquet for each plane were expected",
+            "Correct the path, or run `cohortseg infer --image-dir` first.",
+        )
+    return [(name, None) for name in planes]

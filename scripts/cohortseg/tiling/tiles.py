@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +12,18 @@ from cohortseg.arrays import Box
 
 @dataclass(frozen=True)
 class AxisTiles:
-    """Tiles along one axis of the canvas.
+    """Tiles along one axis of an image.
 
     Attributes
     ----------
     length_px
-        Length of the canvas, a multiple of the network's stride.
+        Length of the image.
     tile_px
         Length of every tile.
     starts
-        First pixel of each tile, rising, multiples of the network's stride, so that its pooling falls on the
-        same grid in every tile as in the whole image.
+        First pixel of each tile, rising, whole strides of the network apart, so that its pooling falls on the
+        same grid in every tile as in the whole image. The first is negative and the last tile reaches beyond the
+        image by the border.
     ramp_px
         Half the width over which one tile's weight gives way to the next one's.
     """
@@ -34,8 +36,7 @@ class AxisTiles:
     @cached_property
     def seams(self) -> tuple[float, ...]:
         """Middle of the overlap of each two neighbouring tiles."""
-        pairs = zip(self.starts, self.starts[1:], strict=False)
-        return tuple((before + self.tile_px + after) / 2 for before, after in pairs)
+        return tuple((before + self.tile_px + after) / 2 for before, after in pairwise(self.starts))
 
     def used(self, i: int) -> tuple[int, int]:
         """Return the half-open range of pixels where tile `i` has any weight."""
@@ -51,7 +52,7 @@ class AxisTiles:
     def weights(self, i: int) -> NDArray[np.float32]:
         """Return the weight of each pixel of `used(i)`; at every pixel the tiles' weights sum to 1."""
         start, stop = self.used(i)
-        centres = np.arange(start, stop) + 0.5
+        centres = np.arange(start, stop, dtype=np.float64) + 0.5
         weights = np.ones(stop - start)
         if i > 0:
             weights *= self._rise(centres - self.seams[i - 1])
@@ -67,14 +68,14 @@ class AxisTiles:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """All tiles of a canvas: the product of the tiles along y and along x."""
+    """All tiles of an image: the product of the tiles along y and along x."""
 
     y: AxisTiles
     x: AxisTiles
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the canvas."""
+        """Height and width of the image."""
         return self.y.length_px, self.x.length_px
 
     def box(self, row: int, column: int) -> Box:
@@ -83,7 +84,7 @@ class TileGrid:
         return Box(y0, x0, y0 + self.y.tile_px, x0 + self.x.tile_px)
 
     def used(self, row: int, column: int) -> Box:
-        """Return the pixels of the canvas to which a tile contributes."""
+        """Return the pixels of the image to which a tile contributes."""
         (y0, y1), (x0, x1) = self.y.used(row), self.x.used(column)
         return Box(y0, x0, y1, x1)
 
@@ -93,31 +94,36 @@ class TileGrid:
         return weights
 
 
-def plan_tiles(shape: tuple[int, int], *, tile_px: int, margin_px: int, stride_px: int) -> TileGrid:
+def plan_tiles(
+    shape: tuple[int, int], *, tile_px: int, margin_px: int, border_px: int, stride_px: int
+) -> TileGrid:
     """Lay tiles of one size over an image, evenly, neighbours overlapping by at least twice the margin.
 
     Parameters
     ----------
     shape
-        Height and width of the image, in network pixels. The canvas is this, rounded up to the stride.
+        Height and width of the image, in network pixels.
     tile_px
-        Side of a tile, a multiple of `stride_px`; smaller where the canvas is.
+        Side of a tile, a multiple of `stride_px`. An image no larger than this is one tile, with its border.
     margin_px
         Within this distance of a tile's own border its output counts little (nothing in the outer half), except
         where the border is the image's. At most a quarter of `tile_px`.
+    border_px
+        How far the tiles reach beyond the image, at least, so that the network sees where the image ends.
     stride_px
-        The network's stride: starts and sides are multiples of it.
+        The network's stride: sides, and the distances between starts, are multiples of it.
     """
-    return TileGrid(*(_plan_axis(length, tile_px, margin_px, stride_px) for length in shape))
+    return TileGrid(*(_plan_axis(length, tile_px, margin_px, border_px, stride_px) for length in shape))
 
 
-def _plan_axis(length_px: int, tile_px: int, margin_px: int, stride_px: int) -> AxisTiles:
-    canvas = -(-length_px // stride_px) * stride_px
-    if canvas <= tile_px:
-        return AxisTiles(canvas, canvas, (0,), 0.0)
+def _plan_axis(length_px: int, tile_px: int, margin_px: int, border_px: int, stride_px: int) -> AxisTiles:
+    canvas = -(-(length_px + 2 * border_px) // stride_px) * stride_px
+    if length_px <= tile_px:
+        return AxisTiles(length_px, canvas, (-border_px,), 0.0)
     # One stride is kept in hand, since rounding the starts may widen a gap by as much.
     step = max(tile_px - 2 * margin_px - stride_px, stride_px)
-    count = -(-(canvas - tile_px) // step) + 1
-    starts = tuple(round(i * (canvas - tile_px) / (count - 1) / stride_px) * stride_px for i in range(count))
-    narrowest = min(after - before for before, after in zip(starts, starts[1:], strict=False))
-    return AxisTiles(canvas, tile_px, starts, min(margin_px / 2, narrowest / 2))
+    spare = canvas - tile_px
+    count = -(-spare // step) + 1
+    starts = tuple(round(i * spare / (count - 1) / stride_px) * stride_px - border_px for i in range(count))
+    narrowest = min(after - before for before, after in pairwise(starts))
+    return AxisTiles(length_px, tile_px, starts, min(margin_px / 2, narrowest / 2))

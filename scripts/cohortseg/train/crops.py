@@ -44,7 +44,7 @@ def example_weights(examples: Sequence[Example], kind_weights: dict[str, float])
     other = float(np.mean(list(kind_weights.values()))) if kind_weights else 1.0
     kinds = [example.kind for example in examples]
     weights = np.array([kind_weights.get(kind, other) / kinds.count(kind) for kind in kinds])
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def random_batch(

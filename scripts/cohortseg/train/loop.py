@@ -53,7 +53,7 @@ def train(
         Called every `checkpoint_every` steps and at the end, with the state and the progress.
     """
     torch.manual_seed(settings.seed)
-    network = ResidualUNet(settings.widths, styled=False).to(device, memory_format=torch.channels_last)
+    network = ResidualUNet(settings.widths, styled=False).to(device).to(memory_format=torch.channels_last)
     network.diam_mean.data.fill_(settings.diameter_px)
     network.diam_labels.data.fill_(settings.diameter_px)
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -74,8 +74,8 @@ def train(
         losses.append(loss)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
             progress = Progress(step + 1, float(np.mean(losses)), time.monotonic() - start)
-            kept = {"network": network, "average": average, "optimiser": optimiser}
-            on_checkpoint({name: part.state_dict() for name, part in kept.items()} | {"step": step + 1}, progress)
+            states = {part: kept.state_dict() for part, kept in (("network", network), ("average", average))}
+            on_checkpoint({**states, "optimiser": optimiser.state_dict(), "step": step + 1}, progress)
             losses.clear()
     return average.eval()
 
@@ -122,7 +122,7 @@ def _step(
     loss = 0.5 * functional.mse_loss(fields[:, :2], wanted[:, :2])
     loss = loss + functional.binary_cross_entropy_with_logits(fields[:, 2], wanted[:, 2])
     optimiser.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())

@@ -1,0 +1,180 @@
+"""`cohortseg card`: what a network is, how it was trained and how well it segments images that it never saw."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from cohortseg import __version__
+from cohortseg.errors import TableError
+from cohortseg.networks import Checkpoint, Network, load_checkpoint
+from cohortseg.settings import SegmentSettings
+from cohortseg.settings.schema import between_markers
+from cohortseg.settings.training_sheet import TrainingSample
+from cohortseg.steps.evaluate import THRESHOLDS, evaluate_file
+from cohortseg.steps.segment import segment_file
+from cohortseg.steps.train import median_diameter_px, samples_of_split
+from cohortseg.stores.tables import read_json, read_label_image, write_bytes
+
+_SHOWN = (0.5, 0.75, 0.9)
+_TABLES = ("network", "training", "scores")
+_ALL = "all"
+
+
+@dataclass(frozen=True)
+class _Score:
+    """How well one test image was segmented: average precision and F1 by threshold, cells that it has."""
+
+    kind: str
+    ap: dict[float, float]
+    f1: dict[float, float]
+    cells: int
+
+
+def write_card(checkpoint: Path, sheet: Path, output: Path, device: str, say: Callable[[str], None]) -> None:
+    """Segment the test images with a network and write its model card, Markdown.
+
+    Where the card is there, the tables between `<!-- table: network -->` (`training`, `scores`) and
+    `<!-- end -->` are replaced and all other words stay; else one with these tables alone is made.
+
+    Parameters
+    ----------
+    checkpoint
+        With its record beside it, the file of the same name that ends in .json.
+    sheet
+        Training sheet; its rows of split `test` are segmented twice, as the workflow does: with the diameter estimated,
+        and with the true median diameter given.
+
+    Raises
+    ------
+    TableError
+        If the record belongs to another checkpoint, or the card lacks the place of a table.
+    CohortsegError
+        If the sheet, an image, the checkpoint or the device is not as it must be.
+    """
+    samples = samples_of_split(sheet, "test")
+    loaded, record = load_checkpoint(checkpoint), _read_record(checkpoint)
+    card = output.read_text(encoding="utf-8") if output.is_file() else _blank(checkpoint.stem)
+    missing = [name for name in _TABLES if f"<!-- table: {name} -->" not in card]
+    if missing:
+        raise TableError(
+            f"{output.name} has no line <!-- table: {missing[0]} -->",
+            "a place for each table was expected",
+            "Add it, and a line <!-- end --> after it.",
+        )
+    settings = SegmentSettings.model_validate(
+        {"model": checkpoint.stem, "model_path": str(checkpoint), "device": device}
+    )
+    network = Network.of(settings)
+    estimated, given = _score_all(samples, network, settings, say)
+    scores = _describe_scores(estimated, given, network)
+    tables = (_describe_network(loaded, checkpoint), _describe_training(record), scores)
+    for name, table in zip(_TABLES, tables, strict=True):
+        card = between_markers(card, name, table)
+    write_bytes(output, card.encode())
+
+
+def _read_record(checkpoint: Path) -> dict[str, Any]:
+    path = checkpoint.with_suffix(".json")
+    record = read_json(path)
+    if record.get("sha256") != load_checkpoint(checkpoint).sha256:
+        raise TableError(
+            f"{path.name} is the record of another checkpoint than {checkpoint.name}",
+            "the record that was written with it was expected",
+            "Copy both files of the training together.",
+        )
+    return record
+
+
+def _score_all(
+    samples: Sequence[TrainingSample], network: Network, settings: SegmentSettings, say: Callable[[str], None]
+) -> tuple[list[_Score], list[_Score]]:
+    """Return the scores with the diameter estimated, and with the true median diameter given."""
+    estimated, given = [], []
+    for number, sample in enumerate(samples, start=1):
+        truth_px = median_diameter_px(read_label_image(Path(sample.labels)))
+        estimated.append(_score(sample, network, settings))
+        given.append(_score(sample, network, settings.model_copy(update={"diameter": truth_px})))
+        line = f"{number} of {len(samples)}: {sample.sample}, {sample.kind}, AP@0.5 {estimated[-1].ap[0.5]:.3f}"
+        say(f"{line}, with the diameter given {given[-1].ap[0.5]:.3f}")
+    return estimated, given
+
+
+def _score(sample: TrainingSample, network: Network, settings: SegmentSettings) -> _Score:
+    """Segment one image into files and evaluate them, by the steps of the workflow."""
+    with TemporaryDirectory() as folder:
+        polygons, metadata = Path(folder) / "polygons.parquet", Path(folder) / "metadata.json"
+        segment_file(
+            Path(sample.image),
+            polygons,
+            metadata,
+            network,
+            settings,
+            sample=sample.sample,
+            z_index=None,
+            on_progress=lambda _: None,
+        )
+        height, width = read_json(metadata)["mask_shape"]
+        found = evaluate_file(polygons, Path(sample.labels), shape=(height, width))
+    ap, f1 = (dict(zip(THRESHOLDS, found[key], strict=True)) for key in ("ap", "f1"))
+    return _Score(sample.kind, ap, f1, found["tp"][0] + found["fn"][0])
+
+
+def _blank(name: str) -> str:
+    parts = (f"## {table.capitalize()}\n\n<!-- table: {table} -->\n<!-- end -->\n" for table in _TABLES)
+    return "\n".join([f"# {name}\n", *parts])
+
+
+def _rows(facts: Mapping[str, object]) -> str:
+    return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in facts.items())
+
+
+def _describe_network(loaded: Checkpoint, checkpoint: Path) -> str:
+    network = loaded.network
+    style = "with" if network.styled else "without"
+    return _rows(
+        {
+            "architecture": f"residual U-Net of Cellpose 1 to 3 (Stringer et al. 2021), {style} style vector",
+            "channels of the input and of each level": ", ".join(map(str, network.widths)),
+            "outputs": "flow y, flow x (five times a unit step), cell probability (before the sigmoid)",
+            "parameters": f"{loaded.n_parameters:,}",
+            "file": f"`{checkpoint.name}`, {checkpoint.stat().st_size / 1e6:.1f} MB",
+            "cell diameter it was trained at": f"{loaded.diameter_px:g} px",
+            "sha256": f"`{loaded.sha256}`",
+        }
+    )
+
+
+def _describe_training(record: Mapping[str, Any]) -> str:
+    images = ", ".join(f"{number} {kind}" for kind, number in record["images"].items())
+    crops, side = record["settings"]["batch_size"], record["settings"]["crop_px"]
+    facts = {
+        "images": f"{sum(record['images'].values())} ({images}), {record['cells']:,} cells",
+        "steps": f"{record['step']:,} of {crops} crops of {side} x {side} px",
+        "loss at the end": f"{record['loss']:.4f}",
+        "time": f"{record['seconds_s'] / 60:.0f} min on {record['hardware']}",
+        "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+    }
+    settings = {f"`{key}`": f"`{value}`" for key, value in record["settings"].items()}
+    return _rows(facts | settings)
+
+
+def _describe_scores(estimated: Sequence[_Score], given: Sequence[_Score], network: Network) -> str:
+    head = [f"AP@{threshold:g}" for threshold in _SHOWN] + ["F1@0.5"]
+    lines = [
+        f"| kind | images | cells | diameter | {' | '.join(head)} |",
+        "|---|---|---|---" + "|---" * len(head) + "|",
+    ]
+    for kind in [*sorted({score.kind for score in estimated}), _ALL]:
+        for origin, scores in (("estimated", estimated), ("given", given)):
+            chosen = [score for score in scores if kind in (score.kind, _ALL)]
+            values = [np.mean([score.ap[threshold] for score in chosen]) for threshold in _SHOWN]
+            values.append(np.mean([score.f1[0.5] for score in chosen]))
+            cells = sum(score.cells for score in chosen)
+            numbers = " | ".join(f"{value:.3f}" for value in values)
+            lines.append(f"| {kind} | {len(chosen)} | {cells:,} | {origin} | {numbers} |")
+    how = f"Means over images, segmented with the default settings of cohortseg {__version__} on {network.device_name}."
+    return "\n".join([how, "", *lines, ""])

@@ -1,0 +1,125 @@
+"""A network that is never wrong, so that what the engine makes of it can be compared bit for bit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from cohortseg.arrays import Field, Labels
+from cohortseg.kernels.targets import flow_targets
+from cohortseg.segment.geometry import Geometry
+from cohortseg.segment.inputs import ChannelMix, Normalisation
+from cohortseg.segment.stream import Task, stream_cells
+from cohortseg.segment.tally import Tally
+from cohortseg.settings import SegmentSettings, load_block
+from cohortseg.stores.source import ArraySource, ImageFacts
+
+
+@dataclass
+class ExactNetwork:
+    """Takes an image whose channels are the field itself, so that each pixel's output is that pixel's input.
+
+    Outputs are multiples of 1/64, and so are the weights of tiles with a margin that is a power of two: blending is
+    exact then, and what differs between tiled and whole is the engine's fault.
+    """
+
+    diameter_px: float = 8.0
+    n_channels: int = 3
+    stride_px: int = 8
+    on_gpu: bool = False
+    size_model: None = None
+    batches: list[tuple[int, ...]] = field(default_factory=list)
+
+    def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.batches.append(batch.shape)
+        return np.round(batch * 64) / np.float32(64), np.zeros((len(batch), 1), np.float32)
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What a pass gave."""
+
+    table: geopandas.GeoDataFrame
+    tally: Tally
+    n_tables: int
+    network: ExactNetwork
+
+
+class Exact:
+    """Segments label images with the exact network."""
+
+    network = ExactNetwork
+
+    @staticmethod
+    def field(labels: Labels) -> Field:
+        """Return the (3, y, x) field of labels, flows five times a unit step, logits of plus and minus 6."""
+        logits = np.where(labels > 0, np.float32(6), np.float32(-6))
+        return np.concatenate([5 * flow_targets(labels), logits[None]])
+
+    @staticmethod
+    def crowd(shape: tuple[int, int], *, pitch_px: float, radius_px: float, seed: int) -> Labels:
+        """Return cells that touch, also on every border and corner, with an empty stretch in the middle.
+
+        Cells are the pixels within `radius_px` of a site of a shaken grid, and nearest to it.
+        """
+        rng = np.random.default_rng(seed)
+        lines = [np.linspace(0, length - 1, max(2, round(length / pitch_px))) for length in shape]
+        sites = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 2)
+        on_rim = ((sites == 0) | (sites == np.subtract(shape, 1))).any(axis=1, keepdims=True)
+        sites = sites + np.where(on_rim, 0, rng.uniform(-0.2, 0.2, sites.shape) * pitch_px)
+        pixels = np.stack(np.indices(shape), axis=-1).reshape(-1, 2)
+        distance, nearest = cKDTree(sites).query(pixels)
+        labels = np.where(distance <= radius_px, nearest + 1, 0).reshape(shape).astype(np.uint32)
+        inside = np.abs(sites / shape - 0.5).max(axis=1) < 0.2
+        labels[np.isin(labels, np.flatnonzero(inside) + 1)] = 0
+        return labels
+
+    @staticmethod
+    def task(pixels: Field, network: ExactNetwork, *, scale: float, **settings: Any) -> Task:
+        """Return the task of segmenting pixels that are a field."""
+        facts = ImageFacts(
+            path=Path("made"),
+            shape=(pixels.shape[1], pixels.shape[2]),
+            dtype=pixels.dtype,
+            channels=("y", "x", "logit"),
+            is_rgb=False,
+            pixel_size_um=None,
+            n_planes=1,
+            format="array",
+        )
+        mix = ChannelMix(((0,), (1,), (2,)), facts.channels)
+        as_is = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        geometry = Geometry(facts.shape, scale)
+        return Task(ArraySource(pixels, facts), network, mix, as_is, geometry, load_block(SegmentSettings, settings))
+
+    def segment(
+        self,
+        labels: Labels,
+        *,
+        scale: float = 1.0,
+        postprocess: dict[str, Any] | None = None,
+        network: ExactNetwork | None = None,
+        on_progress: Callable[[Tally], None] = lambda _: None,
+        **pipeline: int,
+    ) -> Segmented:
+        """Return the cells that the engine finds with the exact network."""
+        network = network or ExactNetwork()
+        settings = {"pipeline": {"overlap_margin": 16, **pipeline}, "postprocess": postprocess or {}}
+        task = self.task(self.field(labels), network, scale=scale, **settings)
+        tally = Tally()
+        tables = list(stream_cells(task, tally, on_progress))
+        table = geopandas.GeoDataFrame(pd.concat(tables, ignore_index=True), geometry="geometry")
+        return Segmented(table, tally, len(tables), network)
+
+
+@pytest.fixture(scope="session")
+def exact() -> Exact:
+    """Return what segments label images with the exact network."""
+    return Exact()
