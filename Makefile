@@ -24,7 +24,7 @@ $(READY): envs/requirements.lock pyproject.toml
 
 demo: $(READY) ## make a small cohort, segment it, print what was made
 	@$(BIN)/cohortseg demo demo
-	@$(SNAKEMAKE) --workflow-profile profiles/local --directory demo --configfile demo/config.yaml --quiet rules progress
+	@$(SNAKEMAKE) --workflow-profile profiles/local --directory demo --configfile demo/config.yaml --quiet rules progress host reason
 	@echo "Made in demo/results, a folder for each sample and for each stack:"
 	@cd demo/results && ls -d */*.* stacks/*/*.* | sed 's/^/  /'
 	@echo "Open demo/results/cohort/report.html in a browser to see the cells."

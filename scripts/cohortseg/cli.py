@@ -120,7 +120,7 @@ def infer(
     }
     options = InferOptions(image_path, image_dir, output_dir, scale, config_file)
     for line in infer_images(options, {key: value for key, value in given.items() if value is not None}):
-        print(line)
+        print_at_once(line)
 
 
 @app.command()

@@ -78,6 +78,7 @@ def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_imports_go_strictly_downward(module: Path) -> None:
     room = room_of(module)
     others = {name.split(".")[1] for name in imported(ast.parse(module.read_text())) if name.startswith("cohortseg.")}
+    others -= {"__version__"}  # a constant of the package itself, which imports its rooms lazily
     upward = sorted(other for other in others - {room} if RANKS[other] >= RANKS[room])
     assert not upward, f"{room} (rank {RANKS[room]}) imports {upward}"
 

@@ -136,11 +136,12 @@ class HistogramPercentiles:
             return np.full(len(self._fractions), np.nan)
         lower_ranks, upper_ranks, weights = self._ranks()
         lower, upper = self._values_at(lower_ranks), self._values_at(upper_ranks)
-        # As numpy: from the nearer of the two. Equal ones as they are, since infinities have no difference.
+        # As numpy: from the nearer of the two. Ranks that are whole, and equal values, need no difference,
+        # which infinities do not have.
         with np.errstate(invalid="ignore"):
             step = upper - lower
             between = np.where(weights < 0.5, lower + step * weights, upper - step * (1 - weights))
-        return np.where(lower == upper, lower, between)
+        return np.where((lower == upper) | (weights == 0), lower, between)
 
     def _ranks(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return for each percentile the ranks below and above it, and the weight of the one above."""

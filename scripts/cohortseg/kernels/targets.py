@@ -52,9 +52,7 @@ def _boxes(dense: NDArray[np.int32], n_cells: int) -> NDArray[np.int64]:
 
 
 @jit
-def _centre(
-    dense: NDArray[np.int32], label: int, y0: int, x0: int, y1: int, x1: int
-) -> tuple[int, int]:
+def _centre(dense: NDArray[np.int32], label: int, y0: int, x0: int, y1: int, x1: int) -> tuple[int, int]:
     """Return the cell's pixel nearest to its rounded centre of mass; a tie goes to the first in raster order."""
     total_y, total_x, count = 0, 0, 0
     for y in range(y0, y1):

@@ -72,10 +72,11 @@ def stream_cells(task: Task, tally: Tally, on_progress: Callable[[Tally], None])
         If tiles of the size asked for do not fit the network's stride.
     """
     pipeline, network = task.settings.pipeline, task.network
-    if pipeline.infer_size % network.stride_px:
+    smallest_px = 2 * (_BORDER_PX + network.stride_px)
+    if pipeline.infer_size % network.stride_px or pipeline.infer_size < smallest_px:
         raise SettingsError(
             f"pipeline.infer_size is {pipeline.infer_size}",
-            f"this network takes multiples of {network.stride_px}",
+            f"this network takes multiples of {network.stride_px}, at least {smallest_px}",
             "Correct pipeline.infer_size.",
         )
     shape = task.geometry.network_shape

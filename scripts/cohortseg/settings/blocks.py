@@ -46,7 +46,9 @@ class PipelineSettings(FrozenModel):
     postprocess_queue_size: int = setting(
         8, "Windows that may wait for a post-processing worker; bounds the memory.", ge=1, le=1024
     )
-    n_merge_tile_processes: int = setting(1, "Workers that trace the outlines of the cells once windows are merged.", ge=1, le=256)
+    n_merge_tile_processes: int = setting(
+        1, "Workers that trace the outlines of the cells once windows are merged.", ge=1, le=256
+    )
 
     @model_validator(mode="after")
     def _margin_fits(self) -> Self:

@@ -19,7 +19,12 @@ from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, 
 class SegmentSettings(FrozenModel):
     """Everything that the segmentation of one image depends on, besides the image."""
 
-    model: str = setting("nuclei-mini", "Network: nuclei-mini, which comes with the package, or any name together with model_path.", min_length=1, max_length=200)
+    model: str = setting(
+        "nuclei-mini",
+        "Network: nuclei-mini, which comes with the package, or any name together with model_path.",
+        min_length=1,
+        max_length=200,
+    )
     model_path: str | None = setting(
         None, "Checkpoint file with the network's weights; null: the weights that come with the name.", min_length=1
     )

@@ -14,12 +14,20 @@ ReadLabels = Callable[[Box], Labels]
 """Draws the cells of a box: (y, x) uint32, 0 is background."""
 
 
-def label_reader(polygons: Path) -> ReadLabels:
-    """Return a function that draws the cells of any box; only the polygons that meet it are read."""
+def label_reader(polygons: Path, on_read: Callable[[int], None] | None = None) -> ReadLabels:
+    """Return a function that draws the cells of any box; only the polygons that meet it are read.
+
+    Parameters
+    ----------
+    on_read
+        Called with the pixels of each box that was drawn, to show progress.
+    """
 
     def read(box: Box) -> Labels:
         table = read_polygons(polygons, columns=("cell_id", "geometry"), box=box)
         labels, _ = rasterise_into(table.geometry.to_numpy(), table["cell_id"].to_numpy(), box)
+        if on_read is not None:
+            on_read(labels.size)
         return labels
 
     return read

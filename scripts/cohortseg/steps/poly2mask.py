@@ -1,12 +1,18 @@
 """`cohortseg poly2mask`: polygons of any origin to label pyramids, without a workflow."""
 
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cohortseg.errors import MissingFileError
 from cohortseg.settings import RasteriseSettings
 from cohortseg.steps.planes import read_metadata
+from cohortseg.steps.progress import pixel_bar
 from cohortseg.steps.rasterise import rasterise_file, shape_of_polygons
+
+# Each holds a shard, 64 MiB by default.
+_MOST_WORKERS = 4
 
 
 def masks_of_folder(folder: Path, output: Path | None) -> Iterator[Path]:
@@ -35,13 +41,16 @@ def masks_of_folder(folder: Path, output: Path | None) -> Iterator[Path]:
 def _draw(polygons: Path, mask: Path) -> Path:
     metadata = polygons.with_name("metadata.json")
     facts, shape = read_metadata(metadata) if metadata.is_file() else ({}, shape_of_polygons(polygons))
-    rasterise_file(
-        polygons,
-        mask,
-        RasteriseSettings(),
-        shape=shape,
-        name=polygons.parent.resolve().name,
-        pixel_size_um=facts.get("pixel_size_um"),
-        workers=1,
-    )
+    name = polygons.parent.resolve().name
+    with pixel_bar(name, math.prod(shape)) as on_read:
+        rasterise_file(
+            polygons,
+            mask,
+            RasteriseSettings(),
+            shape=shape,
+            name=name,
+            pixel_size_um=facts.get("pixel_size_um"),
+            workers=min(os.cpu_count() or 1, _MOST_WORKERS),
+            on_read=on_read,
+        )
     return mask

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from cohortseg.segment.tally import Tally
 
@@ -44,3 +51,12 @@ def progress_bar(name: str) -> Iterator[OnProgress]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=None, cells=0)
         yield lambda tally: bar.update(task, total=tally.tiles, completed=tally.tiles_done, cells=tally.cells)
+
+
+@contextmanager
+def pixel_bar(name: str, total_px: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error that is told how many pixels were worked off; from any thread."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=total_px)
+        yield lambda done_px: bar.advance(task, done_px)

@@ -1,6 +1,7 @@
 """Step rasterise: polygons.parquet in, the same cells as a label pyramid, mask.zarr, out."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ def rasterise_file(
     name: str,
     pixel_size_um: float | None,
     workers: int,
+    on_read: Callable[[int], None] | None = None,
 ) -> None:
-    """Draw a file of polygons into a label pyramid, shard by shard."""
+    """Draw a file of polygons into a label pyramid, shard by shard; `on_read` is told the pixels of each."""
     layout = LabelLayout(
         name=name,
         chunk_px=settings.chunk_px,
@@ -48,7 +50,7 @@ def rasterise_file(
         pixel_size_um=pixel_size_um,
         z_step_um=None,
     )
-    write_labels(mask, shape, label_reader(polygons), layout=layout, workers=workers)
+    write_labels(mask, shape, label_reader(polygons, on_read), layout=layout, workers=workers)
 
 
 def shape_of_polygons(polygons: Path) -> tuple[int, int]:

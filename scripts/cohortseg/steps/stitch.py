@@ -1,6 +1,6 @@
 """Step stitch: the planes of a stack in, its 3D cells as polygons, objects and a label pyramid out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,14 @@ from cohortseg.settings import RasteriseSettings, StitchSettings, load_block
 from cohortseg.steps.assemble import read_order
 from cohortseg.steps.job import run_job
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
+from cohortseg.steps.progress import pixel_bar
 from cohortseg.stitch import Plane, link_planes, object_polygons, summarise_objects
 from cohortseg.stores.labels import LabelLayout, write_labels
 from cohortseg.stores.polygons import read_polygons
 from cohortseg.stores.tables import write_geoparquet, write_parquet
+
+
+_COLUMNS = ("cell_id", "area_px", "centroid_x", "centroid_y")
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,14 @@ def stitch_files(
     *,
     name: str,
     workers: int,
+    on_read: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Link the cells of a stack's planes and write 3d_polygons.parquet, objects.parquet and 3d_mask.zarr.
+
+    Parameters
+    ----------
+    on_read
+        Called with the pixels of each box that was drawn; all planes are drawn twice.
 
     Returns
     -------
@@ -112,8 +122,11 @@ def stitch_files(
         If planes differ in shape or share a z_index.
     """
     facts = [read_metadata(plane.folder / "metadata.json") for plane in planes]
-    tables = [read_polygons(plane.folder / "polygons.parquet", columns=None, box=None) for plane in planes]
-    opened = [_open_plane(plane, table, shape) for plane, table, (_, shape) in zip(planes, tables, facts, strict=True)]
+    tables = [read_polygons(plane.folder / "polygons.parquet", columns=_COLUMNS, box=None) for plane in planes]
+    opened = [
+        _open_plane(plane, table, shape, on_read)
+        for plane, table, (_, shape) in zip(planes, tables, facts, strict=True)
+    ]
     links = link_planes(opened, iou_threshold=stitch.iou_threshold, workers=workers)
     by_plane = [links[links["z_index"] == plane.z_index] for plane in planes]
     linked = [object_polygons(table, rows) for table, rows in zip(tables, by_plane, strict=True)]
@@ -136,17 +149,21 @@ def stitch_files(
     return objects
 
 
-def _open_plane(plane: PlaneFiles, table: geopandas.GeoDataFrame, shape: tuple[int, int]) -> Plane:
+def _open_plane(
+    plane: PlaneFiles,
+    table: geopandas.GeoDataFrame,
+    shape: tuple[int, int],
+    on_read: Callable[[int], None] | None,
+) -> Plane:
     order = np.argsort(table["cell_id"].to_numpy())
     cell_ids, areas = table["cell_id"].to_numpy()[order], table["area_px"].to_numpy()[order]
-    return Plane(plane.z_index, shape, cell_ids, areas, label_reader(plane.folder / "polygons.parquet"))
+    return Plane(plane.z_index, shape, cell_ids, areas, label_reader(plane.folder / "polygons.parquet", on_read))
 
 
 def _measured(planes: Sequence[PlaneFiles], tables: Sequence[geopandas.GeoDataFrame]) -> pd.DataFrame:
     """Return what is known of each cell of each plane, in one table."""
-    columns = ["cell_id", "area_px", "centroid_x", "centroid_y"]
     parts = [
-        pd.DataFrame(table[columns]).assign(z_index=plane.z_index) for plane, table in zip(planes, tables, strict=True)
+        pd.DataFrame(table[[*_COLUMNS]]).assign(z_index=plane.z_index) for plane, table in zip(planes, tables, strict=True)
     ]
     return pd.concat(parts, ignore_index=True).rename(columns={"cell_id": "plane_cell_id"})
 
@@ -186,7 +203,11 @@ def stitch_folder(folder: Path, output: Path | None, given: Mapping[str, Any]) -
     # In the results of a workflow the planes lie two levels above the stack.
     planes = find_planes(_order_in(folder), [folder, folder.resolve().parent.parent])
     name = folder.resolve().name
-    objects = stitch_files(planes, target, settings, RasteriseSettings(), name=name, workers=settings.num_process)
+    _, shape = read_metadata(planes[0].folder / "metadata.json")
+    with pixel_bar(name, 2 * len(planes) * shape[0] * shape[1]) as on_read:
+        objects = stitch_files(
+            planes, target, settings, RasteriseSettings(), name=name, workers=settings.num_process, on_read=on_read
+        )
     return objects, target
 
 

@@ -225,4 +225,4 @@ def _describe_hardware(device: str, threads: int) -> str:
         return device
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"CPU {models[0] if models else platform.machine()}, {threads} threads"
+    return f"CPU {models[0] if models else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"

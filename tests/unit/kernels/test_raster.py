@@ -11,7 +11,7 @@ from cohortseg.kernels.raster import fill_polygons
 Ring = list[tuple[float, float]]
 SQUARE: Ring = [(1, 1), (3, 1), (3, 3), (1, 3)]
 
-coordinates = st.floats(-3, 11)
+coordinates = st.integers(-3000, 11000).map(lambda value: value / 1000)
 rings = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=9)
 
 

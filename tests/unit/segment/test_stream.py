@@ -198,9 +198,9 @@ def test_every_stage_is_timed_with_its_peak_memory(exact: Any, crowd: Labels) ->
 
 
 def test_tiles_that_do_not_fit_the_networks_stride_are_refused(exact: Any, crowd: Labels) -> None:
-    network = exact.network(stride_px=32)
-    with pytest.raises(SettingsError, match="infer_size is 80; this network takes multiples of 32"):
-        exact.segment(crowd, network=network, infer_size=80)
+    for infer_size in (64, 80, 112):
+        with pytest.raises(SettingsError, match="this network takes multiples of 32, at least 96"):
+            exact.segment(crowd, network=exact.network(stride_px=32), infer_size=infer_size)
 
 
 def test_a_fault_in_a_worker_reaches_the_caller(exact: Any, crowd: Labels, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,9 @@ def test_a_box_has_the_pixels_of_the_whole() -> None:
 
 def test_holes_empty_and_missing_geometries_and_polygons_beyond_the_image_are_accepted() -> None:
     ring = shapely.box(-5, -5, 4, 4).difference(shapely.box(1, 1, 2, 2))
-    labels = rasterise(table_of(shapely.Polygon(), ring, None, shapely.MultiPolygon(), shapely.box(90, 90, 99, 99)), (3, 3))
+    labels = rasterise(
+        table_of(shapely.Polygon(), ring, None, shapely.MultiPolygon(), shapely.box(90, 90, 99, 99)), (3, 3)
+    )
     assert labels.tolist() == [[2, 2, 2], [2, 0, 2], [2, 2, 2]]
 
 

@@ -9,18 +9,19 @@ from hypothesis import strategies as st
 
 from cohortseg.tiling.tiles import AxisTiles, TileGrid, plan_tiles
 
-STRIDES = st.sampled_from([1, 2, 8, 16])
-
 
 @st.composite
 def axes(draw: st.DrawFn) -> tuple[AxisTiles, int, int, int]:
-    """Return the tiles along an axis, with the image's length, the stride and the margin."""
-    stride_px = draw(STRIDES)
-    tile_px = stride_px * draw(st.integers(4, 40))
+    """Return the tiles along an axis, with the stride, the margin and the border beyond the image."""
+    stride_px = draw(st.sampled_from([1, 2, 8, 16]))
+    border_px = draw(st.integers(0, 24))
+    smallest = max(4, -(-2 * (border_px + stride_px) // stride_px))
+    tile_px = stride_px * draw(st.integers(smallest, smallest + 40))
     margin_px = draw(st.integers(0, tile_px // 4))
     length_px = draw(st.integers(1, 12 * tile_px))
-    grid = plan_tiles((length_px, 1), tile_px=tile_px, margin_px=margin_px, stride_px=stride_px)
-    return grid.y, length_px, stride_px, margin_px
+    grid = plan_tiles((length_px, 1), tile_px=tile_px, margin_px=margin_px, border_px=border_px, stride_px=stride_px)
+    assert grid.shape == (length_px, 1)
+    return grid.y, stride_px, margin_px, border_px
 
 
 @given(axes())
@@ -36,13 +37,15 @@ def test_the_weights_of_all_tiles_sum_to_one_at_every_pixel(made: tuple[AxisTile
 
 
 @given(axes())
-def test_tiles_start_on_the_networks_own_grid_and_cover_the_canvas(made: tuple[AxisTiles, int, int, int]) -> None:
-    axis, length_px, stride_px, margin_px = made
-    assert length_px <= axis.length_px < length_px + stride_px
-    assert axis.length_px % stride_px == axis.tile_px % stride_px == 0
-    assert all(start % stride_px == 0 for start in axis.starts)
-    assert axis.starts[0] == 0
-    assert axis.starts[-1] + axis.tile_px == axis.length_px
+def test_tiles_share_one_pooling_grid_and_cover_the_image_and_its_border(
+    made: tuple[AxisTiles, int, int, int],
+) -> None:
+    axis, stride_px, margin_px, border_px = made
+    assert axis.tile_px % stride_px == 0
+    assert axis.starts[0] == -border_px
+    assert all((start + border_px) % stride_px == 0 for start in axis.starts)
+    end = axis.starts[-1] + axis.tile_px
+    assert axis.length_px + border_px <= end < axis.length_px + border_px + stride_px
     for before, after in pairwise(axis.starts):
         assert before < after
         if axis.tile_px >= 2 * margin_px + 2 * stride_px:
@@ -51,7 +54,7 @@ def test_tiles_start_on_the_networks_own_grid_and_cover_the_canvas(made: tuple[A
 
 @given(axes())
 def test_a_tile_counts_nothing_near_a_border_that_is_not_the_images(made: tuple[AxisTiles, int, int, int]) -> None:
-    axis, _, stride_px, margin_px = made
+    axis, stride_px, margin_px, _ = made
     if axis.tile_px < 2 * margin_px + 2 * stride_px:
         return
     for i, start in enumerate(axis.starts):
@@ -80,12 +83,12 @@ def test_a_row_of_tiles_is_final_where_the_next_one_begins_to_count(made: tuple[
     assert all(a[1] <= c[0] for a, c in zip(used, used[2:], strict=False))
 
 
-def test_an_image_smaller_than_a_tile_is_one_tile_of_its_own_size() -> None:
-    grid = plan_tiles((37, 100), tile_px=64, margin_px=8, stride_px=8)
-    assert grid.shape == (40, 104)
-    assert grid.y == AxisTiles(40, 40, (0,), 0.0)
-    assert grid.x.starts == (0, 40)
-    assert grid.box(0, 1) == (0, 40, 40, 104)
+def test_an_image_smaller_than_a_tile_is_one_tile_with_its_border() -> None:
+    grid = plan_tiles((37, 100), tile_px=64, margin_px=8, border_px=5, stride_px=8)
+    assert grid.shape == (37, 100)
+    assert grid.y == AxisTiles(37, 48, (-5,), 0.0)
+    assert grid.x.starts == (-5, 19, 43)
+    assert grid.box(0, 1) == (-5, 19, 43, 83)
 
 
 def test_a_grid_is_the_product_of_its_axes() -> None:

@@ -1,0 +1,69 @@
+"""What every job does around its step."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cohortseg.errors import ImageError
+from cohortseg.steps.job import run_job
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_before() -> Iterator[None]:
+    """Put pytest's log handlers back, which a job replaces."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    for handler in root.handlers:
+        handler.close()
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def quantify(job: Callable[..., Any]) -> Any:
+    return job("quantify", input={}, output={"cells": "cells.parquet"})
+
+
+def fail(error: Exception) -> Callable[[], None]:
+    def step() -> None:
+        raise error
+
+    return step
+
+
+def test_a_users_error_ends_with_status_2_and_is_kept_for_the_report(quantify: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_job(quantify, fail(ImageError("a.tif is cut short", "8 strips were expected", "Copy it again.")))
+    assert ended.value.code == 2
+    log = tmp_path / "logs" / "quantify.log"
+    assert json.loads((tmp_path / "results" / "field" / "failure.json").read_text()) == {
+        "rule": "quantify",
+        "error": "ImageError",
+        "found": "a.tif is cut short",
+        "expected": "8 strips were expected",
+        "remedy": "Copy it again.",
+        "log": str(log),
+    }
+    assert log.read_text().count("\n") == 1
+
+
+def test_any_other_error_ends_with_status_1_and_its_traceback_in_the_log(quantify: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_job(quantify, fail(ZeroDivisionError("by nothing")))
+    assert ended.value.code == 1
+    failure = json.loads((tmp_path / "results" / "field" / "failure.json").read_text())
+    assert failure["message"] == "ZeroDivisionError: by nothing"
+    assert "Traceback" in (tmp_path / "logs" / "quantify.log").read_text()
+
+
+def test_a_success_clears_its_own_rules_failure_only(quantify: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "field"
+    folder.mkdir(parents=True)
+    for rule, stays in (("rasterise", True), ("quantify", False)):
+        (folder / "failure.json").write_text(json.dumps({"rule": rule}))
+        run_job(quantify, lambda: None)
+        assert (folder / "failure.json").exists() == stays

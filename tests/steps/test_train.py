@@ -1,0 +1,171 @@
+"""`cohortseg train`: a folder of labelled images becomes a network, whatever interrupts it."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from cohortseg.errors import CheckpointError, DeviceError, ImageError, MissingFileError, SampleSheetError, SettingsError
+from cohortseg.networks import load_checkpoint
+from cohortseg.settings.training_sheet import TrainingSample
+from cohortseg.steps.train import TrainOptions, median_diameter_px, read_example, samples_of_split, train_network
+from cohortseg.stores.tables import read_json, write_yaml
+
+HEADER = "sample\timage\tlabels\tkind\tsplit\n"
+
+
+def labelled_image(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[:80, :90]
+    labels = np.zeros((80, 90), np.uint16)
+    for i, (y, x) in enumerate(np.ndindex(3, 3), start=1):
+        labels[(yy - 26 * y - 14) ** 2 + (xx - 28 * x - 16) ** 2 < rng.uniform(6, 12) ** 2] = 3 * i
+    return (20 + 150 * (labels > 0) + rng.integers(0, 20, labels.shape)).astype(np.uint8), labels
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    """Return a sheet of three images, one of them to test with, and one of them in colour."""
+    rows = []
+    for i, split in enumerate(("train", "train", "test")):
+        image, labels = labelled_image(i)
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.dstack([image] * 3) if i == 1 else image)
+        tifffile.imwrite(tmp_path / f"{i}.tif", labels)
+        rows.append(f"s{i}\t{i}.png\t{i}.tif\t{'histology' if i == 1 else 'fluorescence'}\t{split}\n")
+    (tmp_path / "sheet.tsv").write_text(HEADER + "".join(rows))
+    write_yaml(
+        tmp_path / "tiny.yaml",
+        {"widths": [2, 4, 8], "steps": 6, "checkpoint_every": 2, "batch_size": 2, "crop_px": 32},
+    )
+    return tmp_path / "sheet.tsv"
+
+
+@pytest.fixture
+def options(sheet: Path) -> Callable[..., TrainOptions]:
+    """Return a maker of options for the sheet."""
+
+    def make(name: str, resume: bool = False, device: str = "cpu") -> TrainOptions:
+        return TrainOptions(sheet, sheet.parent / name, sheet.parent / "tiny.yaml", device, 1, resume)
+
+    return make
+
+
+class Killed(BaseException):
+    """Stands for a signal that ends the process."""
+
+
+def test_a_training_leaves_a_network_its_record_and_its_losses(options: Callable[..., TrainOptions]) -> None:
+    lines: list[str] = []
+    path = train_network(options("out"), lines.append)
+    assert lines[0] == "reading 2 images"
+    assert [line.split(",")[0] for line in lines[1:]] == ["step 2 of 6", "step 4 of 6", "step 6 of 6"]
+    checkpoint, record = load_checkpoint(path), read_json(path.with_suffix(".json"))
+    assert (checkpoint.network.widths, checkpoint.diameter_px) == ((2, 4, 8), 20.0)
+    assert record["sha256"] == checkpoint.sha256
+    assert record["images"] == {"fluorescence": 1, "histology": 1}
+    assert (record["cells"], record["step"], record["settings"]["crop_px"]) == (18, 6, 32)
+    with (path.parent / "loss.tsv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file, delimiter="\t")] == ["2", "4", "6"]
+    assert {file.name for file in path.parent.iterdir()} == {"model.pt", "model.json", "loss.tsv", "training_state.pt"}
+
+
+@pytest.mark.parametrize("stop_after", [2, 4, 6])
+def test_a_killed_training_goes_on_and_ends_with_the_same_network(
+    options: Callable[..., TrainOptions], stop_after: int
+) -> None:
+    whole = train_network(options("whole"), lambda _: None)
+
+    def kill(line: str) -> None:
+        if line.startswith(f"step {stop_after} "):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_network(options("killed"), kill)
+    assert not (whole.parents[1] / "killed" / "model.pt").exists()
+    lines: list[str] = []
+    resumed = train_network(options("killed", resume=True), lines.append)
+    assert lines[1] == f"going on after step {stop_after} of 6"
+    assert resumed.read_bytes() == whole.read_bytes()
+    steps = [line.split("\t")[:2] for line in (resumed.parent / "loss.tsv").read_text().splitlines()]
+    assert steps == [line.split("\t")[:2] for line in (whole.parent / "loss.tsv").read_text().splitlines()]
+    seconds = [float(line.split("\t")[2]) for line in (resumed.parent / "loss.tsv").read_text().splitlines()[1:]]
+    assert seconds == sorted(seconds)
+
+
+def test_a_finished_training_resumed_gives_the_same_network_at_once(options: Callable[..., TrainOptions]) -> None:
+    first = train_network(options("out"), lambda _: None).read_bytes()
+    assert train_network(options("out", resume=True), lambda _: None).read_bytes() == first
+
+
+def test_resume_begins_where_there_is_nothing_to_go_on_from(options: Callable[..., TrainOptions]) -> None:
+    assert train_network(options("new", resume=True), lambda _: None).is_file()
+
+
+def test_a_training_that_was_begun_is_neither_overwritten_nor_mixed_with_another(
+    options: Callable[..., TrainOptions],
+) -> None:
+    train_network(options("out"), lambda _: None)
+    with pytest.raises(SettingsError, match=r"holds a training that was begun.*--resume"):
+        train_network(options("out"), lambda _: None)
+    resume = options("out", resume=True)
+    write_yaml(resume.sheet.parent / "tiny.yaml", {"widths": [2, 4, 8], "steps": 9})
+    with pytest.raises(SettingsError, match="steps was 6 and is 9"):
+        train_network(resume, lambda _: None)
+    (resume.output / "training_state.pt").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"training_state\.pt cannot be read"):
+        train_network(resume, lambda _: None)
+
+
+def test_images_are_seen_as_a_segmentation_sees_them(sheet: Path) -> None:
+    gray, colour = (read_example(sample, 20.0) for sample in samples_of_split(sheet, "train"))
+    for example, seed in ((gray, 0), (colour, 1)):
+        pixels, labels = labelled_image(seed)
+        lower, upper = np.percentile(pixels, [1, 99])
+        np.testing.assert_allclose(example.image, (pixels - lower) / (upper - lower), atol=1e-6)
+        assert np.array_equal(example.labels, labels // 3)
+        assert example.image.dtype == np.float32
+
+
+def test_the_diameter_is_that_of_the_median_area() -> None:
+    labels = np.zeros((30, 30), np.uint32)
+    labels[:2, :2], labels[10:13, :3], labels[20:, :10] = 7, 8, 9
+    assert median_diameter_px(labels) == pytest.approx(2 * np.sqrt(9 / np.pi))
+    assert median_diameter_px(np.zeros((3, 3), np.uint32)) is None
+
+
+def test_an_image_without_cells_is_an_example_at_the_networks_own_scale(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), labelled_image(0)[0])
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((80, 90), np.uint16))
+    sample = TrainingSample("a", str(tmp_path / "a.png"), str(tmp_path / "a.tif"), "fluorescence", "train")
+    assert read_example(sample, 20.0).diameter_px == 20.0
+
+
+def test_labels_of_another_shape_are_refused(options: Callable[..., TrainOptions]) -> None:
+    tifffile.imwrite(options("x").sheet.parent / "0.tif", np.ones((5, 6), np.uint16))
+    with pytest.raises(ImageError, match="the labels of s0 are 5 x 6 px; its image is 80 x 90 px"):
+        train_network(options("x"), lambda _: None)
+
+
+def test_bad_sheets_are_refused_before_anything_is_read(options: Callable[..., TrainOptions]) -> None:
+    sheet = options("x").sheet
+    content = sheet.read_text()
+    sheet.write_text(content.replace("\ttrain\n", "\ttest\n"))
+    with pytest.raises(SampleSheetError, match=r"sheet\.tsv has no row of split train"):
+        train_network(options("x"), lambda _: None)
+    sheet.write_text(content.replace("1.png", "gone.png"))
+    with pytest.raises(SampleSheetError, match=r"row 3, sample 's1': image .*gone\.png does not exist"):
+        train_network(options("x"), lambda _: None)
+    sheet.unlink()
+    with pytest.raises(MissingFileError, match="a training sheet was expected"):
+        train_network(options("x"), lambda _: None)
+
+
+def test_cuda_without_a_gpu_is_refused(options: Callable[..., TrainOptions], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DeviceError):
+        train_network(options("x", device="cuda"), lambda _: None)

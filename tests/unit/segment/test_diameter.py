@@ -1,0 +1,94 @@
+"""Where the diameter comes from: the user, the size model, or a first pass."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cohortseg.segment.prepare import prepare_task
+from cohortseg.segment.tally import Tally
+from cohortseg.settings import SegmentSettings
+from cohortseg.stores.source import ArraySource, ImageFacts
+
+
+@dataclass
+class Size:
+    """Predicts a fixed diameter and remembers the styles that it was asked about."""
+
+    answer_px: float
+    styles: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def predict_px(self, style: NDArray[np.float32]) -> float:
+        self.styles.append(style)
+        return self.answer_px
+
+
+@pytest.fixture
+def source(exact: Any) -> ArraySource:
+    """Return an image that is the field of a crowd of cells about 14 px wide."""
+    pixels = exact.field(exact.crowd((160, 200), pitch_px=15, radius_px=7, seed=3))
+    return exact.task(pixels, exact.network(), scale=1.0).source  # type: ignore[no-any-return]
+
+
+@dataclass
+class Network:
+    """The image is its own field, once the normalisation is taken back; styles are of the batch's size."""
+
+    size_model: Size | None
+    diameter_px: float = 14.0
+    n_channels: int = 3
+    stride_px: int = 8
+    on_gpu: bool = False
+    batches: list[tuple[int, ...]] = field(default_factory=list)
+
+    def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.batches.append(batch.shape)
+        fields = 10 * (batch - np.float32(0.5))
+        return fields, np.tile(np.float32([3.0, 4.0]), (len(batch), 1))
+
+
+SETTINGS = SegmentSettings(channels=("y", "x", "logit"))
+
+
+def test_a_diameter_given_wins_over_the_size_model(source: ArraySource) -> None:
+    network = Network(Size(9.0))
+    task, diameter = prepare_task(source, network, SETTINGS.model_copy(update={"diameter": 28.0}), Tally())
+    assert (diameter.diameter_px, diameter.origin, task.geometry.scale) == (28.0, "given", 0.5)
+    assert not network.batches
+
+
+def test_the_size_model_wins_over_the_estimate_and_is_refined_by_the_cells_found(source: ArraySource) -> None:
+    size = Size(20.0)
+    network = Network(size)
+    _, diameter = prepare_task(source, network, SETTINGS, Tally())
+    assert (diameter.origin, diameter.n_cells > 20) == ("size model", True)
+    assert diameter.diameter_px == pytest.approx(14, rel=0.15)
+    # The style is taken at the image's own scale and has length 1; the cells at 14 / 20 of it.
+    np.testing.assert_allclose(size.styles, [[0.6, 0.8]], rtol=1e-6)
+    assert network.batches == [(1, 3, 160, 200), (1, 3, 112, 144)]
+
+
+def test_without_a_size_model_the_diameter_is_estimated(source: ArraySource) -> None:
+    _, diameter = prepare_task(source, Network(None), SETTINGS, Tally())
+    assert diameter.origin == "estimated"
+    assert diameter.diameter_px == pytest.approx(14, rel=0.15)
+
+
+@pytest.mark.parametrize("size_model", [None, Size(20.0)])
+def test_an_empty_image_takes_the_networks_own_diameter(size_model: Size | None) -> None:
+    facts = ImageFacts(
+        path=Path("empty"),
+        shape=(64, 64),
+        dtype=np.dtype(np.float32),
+        channels=("y", "x", "logit"),
+        is_rgb=False,
+        pixel_size_um=None,
+        n_planes=1,
+        format="array",
+    )
+    empty = ArraySource(np.zeros((3, 64, 64), np.float32), facts)
+    _, diameter = prepare_task(empty, Network(size_model), SETTINGS, Tally())
+    assert (diameter.diameter_px, diameter.origin, diameter.n_cells) == (14.0, "network", 0)
