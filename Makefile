@@ -23,7 +23,7 @@ $(READY): envs/requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## make a small cohort, segment it, print what was made
-	@$(BIN)/cohortseg demo demo
+	@test -f demo/config.yaml || $(BIN)/cohortseg demo demo
 	@$(SNAKEMAKE) --workflow-profile profiles/local --directory demo --configfile demo/config.yaml --quiet rules progress host reason
 	@echo "Made in demo/results, a folder for each sample and for each stack:"
 	@cd demo/results && ls -d */*.* stacks/*/*.* | sed 's/^/  /'

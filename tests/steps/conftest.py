@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Labels
-from cohortseg.networks import Network
+from cohortseg.networks import Network, use_threads
 from cohortseg.settings import Settings, load_settings
 from cohortseg.steps.segment import segment_file
 from cohortseg.synthetic import crowded_field
@@ -61,7 +61,8 @@ def cpu_settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def network(cpu_settings: Settings) -> Network:
-    """Return the built-in network."""
+    """Return the built-in network, on one thread."""
+    use_threads(1)
     return Network.of(cpu_settings)
 
 

@@ -104,20 +104,18 @@ def test_metadata_states_everything_that_was_done(sample: Any, network: Network,
     assert max(facts["seconds"].values()) > 0
 
 
+@pytest.mark.parametrize(("n_threads", "n_workers"), [(1, 1), (2, 2), (3, 1)])
 def test_the_same_bytes_come_whatever_the_workers_and_threads(
-    sample: Any, network: Network, cpu_settings: Settings, tmp_path: Path
+    sample: Any, network: Network, cpu_settings: Settings, tmp_path: Path, n_threads: int, n_workers: int
 ) -> None:
+    hands = {
+        "n_postprocess_processes": n_workers,
+        "n_merge_tile_processes": n_workers,
+        "postprocess_queue_size": n_workers,
+    }
+    use_threads(n_threads)
     try:
-        use_threads(2)
-        polygons = run(
-            sample.image,
-            tmp_path,
-            network,
-            cpu_settings,
-            n_postprocess_processes=1,
-            postprocess_queue_size=1,
-            n_merge_tile_processes=2,
-        )
+        polygons = run(sample.image, tmp_path, network, cpu_settings, **hands)
     finally:
         use_threads(1)
     assert polygons.read_bytes() == sample.polygons.read_bytes()

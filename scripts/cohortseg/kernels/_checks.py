@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 from cohortseg.arrays import Labels
 from cohortseg.errors import ImageError
 
+# How far labels may run ahead of the pixels: some of a small window may have lost all theirs.
+_MISSING_LABELS = 1 << 20
+
 
 def check_labels(labels: Labels) -> Labels:
     """Return `labels` contiguous in memory.
@@ -25,15 +28,15 @@ def check_labels(labels: Labels) -> Labels:
 
 
 def count_labels(labels: Labels) -> int:
-    """Return the largest label of an image numbered 1 to n, n at most its pixels.
+    """Return the largest label of an image numbered from 1, some of which may be missing.
 
     Raises
     ------
     ImageError
-        If a label exceeds the number of pixels: tables indexed by label would be larger than the image.
+        If a label exceeds the number of pixels by more than a million: a table indexed by label would not fit.
     """
     largest = int(labels.max(initial=np.uint32(0)))
-    if largest > labels.size:
+    if largest > labels.size + _MISSING_LABELS:
         raise ImageError(
             f"the label {largest} in an image of {labels.size} pixels",
             "expected labels numbered from 1 without large gaps",

@@ -10,11 +10,11 @@ from cohortseg.kernels._jit import jit
 def flow_targets(labels: Labels) -> Flow:
     """Return the unit flow of each pixel towards the centre of its cell.
 
-    Heat is fed into the cell's centre and diffuses within the cell alone; the flow is the direction of its
-    gradient. Follows Stringer et al. 2021 (Cellpose, Nature Methods 18:100, "diffusion"), with two
-    differences from `cellpose.dynamics.masks_to_flows` 4.2 that make each cell's flow depend on that cell only:
-    the number of iterations is twice the cell's own height plus width (not the largest cell's), and heat in a
-    touching cell counts as none.
+    Heat is fed into the cell's centre and diffuses within the cell alone; the flow is the direction of the gradient
+    of all heat, that of touching cells included. Follows Stringer et al. 2021 (Cellpose, Nature Methods 18:100,
+    "diffusion") as `cellpose.dynamics.masks_to_flows` 4.2 has it, but for the number of iterations: twice each
+    cell's own height plus width, not that of the image's largest cell, so that a flow depends on the cell and on
+    those that touch it only.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def _centre(dense: NDArray[np.int32], label: int, y0: int, x0: int, y1: int, x1:
 
 @jit
 def _diffuse(dense: NDArray[np.int32], boxes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Diffuse heat cell by cell in its bounding box, padded by one pixel of no heat."""
-    flow = np.zeros((2, dense.shape[0], dense.shape[1]), np.float32)
+    """Diffuse heat cell by cell in its bounding box, then take the direction of the gradient of all heat."""
+    warmth = np.zeros((dense.shape[0] + 2, dense.shape[1] + 2), np.float64)
     for label in range(1, boxes.shape[0]):
         y0, x0, y1, x1 = boxes[label]
         height, width = y1 - y0, x1 - x0
@@ -102,10 +102,21 @@ def _diffuse(dense: NDArray[np.int32], boxes: NDArray[np.int64]) -> NDArray[np.f
         for y in range(height):
             for x in range(width):
                 if inside[y, x]:
-                    dy = heat[y + 2, x + 1] - heat[y, x + 1]
-                    dx = heat[y + 1, x + 2] - heat[y + 1, x]
-                    length = np.sqrt(dy * dy + dx * dx)
-                    if length > 1e-60:
-                        flow[0, y0 + y, x0 + x] = dy / length
-                        flow[1, y0 + y, x0 + x] = dx / length
+                    warmth[y0 + y + 1, x0 + x + 1] = heat[y + 1, x + 1]
+    return _directions(dense, warmth)
+
+
+@jit
+def _directions(dense: NDArray[np.int32], warmth: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the unit gradient of heat framed by zeros; across a border, the heat of the touching cell counts."""
+    flow = np.zeros((2, dense.shape[0], dense.shape[1]), np.float32)
+    for y in range(dense.shape[0]):
+        for x in range(dense.shape[1]):
+            if dense[y, x]:
+                dy = warmth[y + 2, x + 1] - warmth[y, x + 1]
+                dx = warmth[y + 1, x + 2] - warmth[y + 1, x]
+                length = np.sqrt(dy * dy + dx * dx)
+                if length > 1e-60:
+                    flow[0, y, x] = dy / length
+                    flow[1, y, x] = dx / length
     return flow

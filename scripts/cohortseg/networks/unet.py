@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_VECTOR = 16
 
 
 def _convolution(n_in: int, n_out: int, kernel_px: int) -> nn.Sequential:
@@ -20,6 +23,17 @@ def _convolution(n_in: int, n_out: int, kernel_px: int) -> nn.Sequential:
 def _projection(n_in: int, n_out: int) -> nn.Sequential:
     """Return the shortcut of a residual block: batch normalisation and a 1 x 1 convolution."""
     return nn.Sequential(nn.BatchNorm2d(n_in, eps=1e-5, momentum=0.05), nn.Conv2d(n_in, n_out, 1))
+
+
+def _convolved_alike(convolve: nn.Conv2d, x: Tensor) -> Tensor:
+    """Convolve to few channels with the same bits on one thread as on several.
+
+    oneDNN sums in another order on one thread, but not where the outputs fill a vector: so they are padded to one.
+    """
+    spare = -convolve.out_channels % _VECTOR
+    weight = functional.pad(convolve.weight, (0, 0, 0, 0, 0, 0, 0, spare))
+    bias = None if convolve.bias is None else functional.pad(convolve.bias, (0, spare))
+    return functional.conv2d(x, weight, bias)[:, : convolve.out_channels]
 
 
 class _DownBlock(nn.Module):
@@ -147,5 +161,6 @@ class ResidualUNet(nn.Module):
         levels = self.downsample(x)
         style = levels[-1].mean(dim=(-2, -1))
         style = style / torch.linalg.vector_norm(style, dim=1, keepdim=True)
-        fields = self.output(self.upsample(levels, style if self.styled else torch.zeros_like(style)))
+        x = self.upsample(levels, style if self.styled else torch.zeros_like(style))
+        fields = _convolved_alike(cast(nn.Conv2d, self.output[2]), self.output[:2](x))
         return fields, style

@@ -91,7 +91,8 @@ def labels_from_flows(flow: Flow, cell_probability: Logits, settings: Postproces
             "Give the flow as (2, y, x) in (y, x) order and the cell probability of the same plane.",
         )
     flow, logits = np.asarray(flow, np.float32), np.asarray(cell_probability, np.float32)
-    grouped = _group(flow, logits, settings, niter=settings.niter)
+    image = Box(0, 0, *cell_probability.shape)
+    grouped = _group(flow, logits, settings, niter=settings.niter, image=image)
     return grouped.kept(_sizes(grouped.labels, len(grouped.seeds)) >= max(settings.min_size, 1)).labels
 
 
@@ -114,7 +115,8 @@ def window_cells(field: Field, window: Window, geometry: Geometry, settings: Pos
         field = resample(field, window.outer, geometry.network_shape, outer, geometry.image_shape)
         niter, shape = round(niter / min(geometry.scale, 1.0)), geometry.image_shape
         window = Window(geometry.image_box(window.core), outer, inner)
-    grouped = _group(field[:2], field[2], settings, niter=niter)
+    image = Box(0, 0, *shape).shifted(-window.outer.y0, -window.outer.x0)
+    grouped = _group(field[:2], field[2], settings, niter=niter, image=image)
     core = window.core.shifted(-window.outer.y0, -window.outer.x0)
     owned: NDArray[np.bool_] = np.all(
         (grouped.seeds >= (core.y0, core.x0)) & (grouped.seeds < (core.y1, core.x1)), axis=1
@@ -130,10 +132,13 @@ def window_cells(field: Field, window: Window, geometry: Geometry, settings: Pos
     return WindowCells(inner, outer, labels, scores[keep], grouped.errors[keep], n_cut)
 
 
-def _group(flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int) -> _Grouped:
-    """Follow, group, check the flow error, fill; every step depends on a cell's neighbourhood only."""
+def _group(flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int, image: Box) -> _Grouped:
+    """Follow, group, check the flow error, fill; every step depends on a cell's neighbourhood and place in the image.
+
+    `image` is the whole image in pixels of this window; see `follow_flow` for what its place is needed for.
+    """
     inside = logits > settings.cellprob_threshold
-    labels, seeds = group_endpoints(follow_flow(flow, inside, niter=niter), inside)
+    labels, seeds = group_endpoints(follow_flow(flow, inside, niter=niter, image=image), inside)
     errors = flow_errors(labels, flow, flow_targets(labels))[1:]
     grouped = _Grouped(labels, seeds, errors)
     if settings.flow_threshold > 0:

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Field
 from cohortseg.kernels.clean import areas
-from cohortseg.segment.cells import labels_from_flows
+from cohortseg.segment.cells import window_cells
 from cohortseg.segment.geometry import Geometry
 from cohortseg.segment.inputs import ChannelMix, Normalisation, read_input
 from cohortseg.segment.network import FieldNetwork, StyleSize
 from cohortseg.settings import PostprocessSettings
 from cohortseg.stores.source import ImageSource
+from cohortseg.tiling import Window
 
 # Network pixels per image pixel that are tried: together they cover cells of a third to five times the
 # network's diameter.
@@ -21,7 +22,6 @@ _SAMPLE_PX = 512
 _GRID = 3
 _SAMPLES = 4
 _FEWEST_CELLS = 3
-_NEARLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -64,32 +64,31 @@ class FirstPass:
 
 
 @dataclass(frozen=True)
-class _Trial:
-    """Cells found with the image at one scale: their diameters in image pixels."""
+class _Found:
+    """Cells of a first pass: their diameters in image pixels, and their flow errors."""
 
-    scale: float
     diameters_px: NDArray[np.float64]
+    flow_errors: NDArray[np.float32]
 
     @property
-    def covered_px(self) -> float:
-        """Image area that the cells cover."""
-        return float((np.pi / 4 * self.diameters_px**2).sum())
+    def flow_error(self) -> float:
+        """Mean flow error."""
+        return float(self.flow_errors.mean())
 
 
 def estimate_diameter(first_pass: FirstPass) -> Diameter:
     """Estimate the median diameter of the cells from a first pass over a few samples of the image.
 
-    The samples with the most contrast are segmented at several scales. A network finds cells best near the
-    diameter it was trained on, so the estimate is the median diameter of the scale whose cells come closest to it,
-    among the scales that find nearly as much cell area as the best.
+    The samples with the most contrast are segmented at several scales. Near the diameter that a network was trained
+    on, its flows fit the cells that they lead to; off it they do not. So the estimate is the median diameter of the
+    cells at the scale with the smallest mean flow error.
     """
-    network_px = first_pass.network.diameter_px
     centres = _busiest(first_pass)
-    trials = [_Trial(scale, _diameters(first_pass, scale, centres)) for scale in _SCALES]
-    trials = [trial for trial in trials if len(trial.diameters_px) >= _FEWEST_CELLS]
+    trials = [_first_cells(first_pass, scale, centres) for scale in _SCALES]
+    trials = [found for found in trials if len(found.diameters_px) >= _FEWEST_CELLS]
     if not trials:
-        return Diameter(network_px, "network", 0)
-    best = choose_trial(trials, network_px)
+        return Diameter(first_pass.network.diameter_px, "network", 0)
+    best = min(trials, key=lambda found: found.flow_error)
     return Diameter(float(np.median(best.diameters_px)), "estimated", len(best.diameters_px))
 
 
@@ -106,21 +105,10 @@ def predict_diameter(size_model: StyleSize, first_pass: FirstPass) -> Diameter:
         return Diameter(network_px, "network", 0)
     total = np.sum(styles, axis=0)
     predicted_px = size_model.predict_px(total / np.linalg.norm(total))
-    found_px = _diameters(first_pass, network_px / predicted_px, centres)
+    found_px = _first_cells(first_pass, network_px / predicted_px, centres).diameters_px
     if not len(found_px):
         return Diameter(network_px, "network", 0)
     return Diameter(float(np.median(found_px)), "size model", len(found_px))
-
-
-def choose_trial(trials: list[_Trial], network_diameter_px: float) -> _Trial:
-    """Return the trial whose cells are nearest to the network's diameter, among those that cover nearly the most."""
-    most = max(trial.covered_px for trial in trials)
-    covering = [trial for trial in trials if trial.covered_px >= _NEARLY * most]
-
-    def off(trial: _Trial) -> float:
-        return abs(float(np.log(np.median(trial.diameters_px) * trial.scale / network_diameter_px)))
-
-    return min(covering, key=off)
 
 
 def _busiest(first_pass: FirstPass) -> list[tuple[float, float]]:
@@ -154,23 +142,26 @@ def _styles(first_pass: FirstPass, centres: list[tuple[float, float]]) -> list[N
     return [network.forward(tile[None])[1][0] for tile in tiles if tile is not None]
 
 
-def _diameters(first_pass: FirstPass, scale: float, centres: list[tuple[float, float]]) -> NDArray[np.float64]:
-    """Return the diameters, in image pixels, of the cells that are found at a scale."""
+def _first_cells(first_pass: FirstPass, scale: float, centres: list[tuple[float, float]]) -> _Found:
+    """Return the cells of the samples at a scale that no sample's border cuts."""
     geometry = first_pass.geometry(scale)
-    return np.concatenate([_sample_diameters(first_pass, geometry, centre) for centre in centres])
+    found = [_cells_of_sample(first_pass, geometry, centre) for centre in centres]
+    return _Found(
+        np.concatenate([part.diameters_px for part in found]), np.concatenate([part.flow_errors for part in found])
+    )
 
 
-def _sample_diameters(first_pass: FirstPass, geometry: Geometry, centre: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the diameters, in image pixels, of the cells of one sample that its border does not cut."""
+def _cells_of_sample(first_pass: FirstPass, geometry: Geometry, centre: tuple[float, float]) -> _Found:
     box = _sample_box(geometry, centre, first_pass.network.stride_px)
     tile = first_pass.tile(geometry, box)
     if tile is None:
-        return np.zeros(0)
+        return _Found(np.zeros(0), np.zeros(0, np.float32))
     inside = box.intersection(Box(0, 0, *geometry.network_shape))
     field: Field = first_pass.network.forward(tile[None])[0][0][:, : inside.height, : inside.width]
-    labels = labels_from_flows(field[:2], field[2], first_pass.settings)
-    rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    sizes = areas(labels)
-    sizes[np.unique(rim)] = 0
-    sizes[0] = 0
-    return np.asarray(2 * np.sqrt(sizes[sizes > 0] / np.pi) / geometry.scale)
+    settings = first_pass.settings.model_copy(update={"resample": False})
+    cells = window_cells(field, Window(inside, inside, inside), geometry, settings)
+    whole = np.ones(len(cells.scores) + 1, np.bool_)
+    for side in (cells.labels[0], cells.labels[-1], cells.labels[:, 0], cells.labels[:, -1]):
+        whole[side] = False
+    sizes = areas(cells.labels)[1:][whole[1:]]
+    return _Found(2 * np.sqrt(sizes / np.pi), cells.flow_errors[whole[1:]])

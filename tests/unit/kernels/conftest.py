@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from cohortseg.kernels.targets import flow_targets
-
 
 class NoisyField(NamedTuple):
     truth: NDArray[np.uint32]
@@ -20,7 +18,8 @@ class NoisyField(NamedTuple):
 
 def noisy_field(truth: NDArray[np.uint32], rng: np.random.Generator, *, noise: float, blur: float) -> NoisyField:
     """The flow a network would give of some cells: five times the unit flow, blurred, with noise."""
-    flow = 5 * flow_targets(truth) + rng.normal(0, noise, (2, *truth.shape))
+    dynamics = pytest.importorskip("cellpose.dynamics")
+    flow = 5 * dynamics.masks_to_flows_gpu(truth.astype(np.int64))[0] + rng.normal(0, noise, (2, *truth.shape))
     if blur:
         flow = gaussian_filter(flow, (0, blur, blur))
     return NoisyField(truth, flow.astype(np.float32), truth > 0)

@@ -25,6 +25,15 @@ def ellipses(seed: int) -> NDArray[np.uint32]:
     return labels
 
 
+def crowd(seed: int) -> NDArray[np.uint32]:
+    """Return the cells that are nearest to each of 60 random points: a tissue without gaps."""
+    places = np.random.default_rng(seed).permutation(120 * 120)[:60]
+    points = np.stack(np.divmod(places, 120), axis=-1)
+    grid = np.stack(np.mgrid[:120, :120], axis=-1)
+    distances = np.linalg.norm(grid[:, :, None] - points, axis=-1)
+    return (1 + distances.argmin(axis=-1)).astype(np.uint32)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_isolated_cells_have_the_flows_of_cellpose(seed: int) -> None:
     labels = ellipses(seed)
@@ -45,12 +54,20 @@ def test_flows_are_unit_vectors_inside_and_nothing_outside(labels: NDArray[np.ui
 
 
 @given(hnp.arrays(np.uint32, (10, 11), elements=st.integers(0, 3)))
-def test_a_cells_flow_does_not_depend_on_its_neighbours_or_its_number(labels: NDArray[np.uint32]) -> None:
-    together = flow_targets(labels)
-    for value in np.unique(labels[labels > 0]):
-        own = labels == value
-        alone = flow_targets(own.astype(np.uint32) * 77)
-        assert np.array_equal(alone[:, own], together[:, own])
+def test_a_flow_depends_on_cells_that_touch_and_not_on_their_numbers(labels: NDArray[np.uint32]) -> None:
+    numbers = np.array([0, 900, 7, 4_000_000_000], np.uint32)
+    assert np.array_equal(flow_targets(labels), flow_targets(numbers[labels]))
+    apart = np.zeros((25, 11), np.uint32)
+    apart[:10], apart[15:] = labels, labels + np.uint32(3) * (labels > 0)
+    assert np.array_equal(flow_targets(apart)[:, :10], flow_targets(labels))
+    assert np.array_equal(flow_targets(apart)[:, 15:], flow_targets(labels))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_touching_cells_have_the_flows_of_cellpose(seed: int) -> None:
+    labels = crowd(seed)
+    ours, theirs = flow_targets(labels), dynamics.masks_to_flows_gpu(labels.astype(np.int64))[0]
+    assert (ours * theirs).sum(axis=0)[labels > 0].mean() > 0.995
 
 
 def test_moving_a_cell_moves_its_flow() -> None:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +22,7 @@ def vertices(rings: Rings, ring: int) -> list[list[int]]:
 
 
 def shoelace(points: list[list[int]]) -> float:
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True)) / 2
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise(points)) / 2
 
 
 def test_a_pixel_is_a_closed_square_in_x_y_order() -> None:

@@ -147,7 +147,7 @@ def test_narrow_and_small_images_are_segmented(
     exact: Any, shape: tuple[int, int], scale: float, resample: bool
 ) -> None:
     y, x = np.indices(shape)
-    labels = (1 + y // 15 + 1000 * (x // 17)).astype(np.uint32)
+    labels = (1 + y // 8 + 1000 * (x // 9)).astype(np.uint32)
     labels[60:, 60:] = 0
     postprocess = {"resample": resample, "min_size": 1}
     tiled = exact.segment(labels, scale=scale, postprocess=postprocess, infer_size=64)

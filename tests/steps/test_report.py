@@ -1,0 +1,102 @@
+"""Step report: everything there is of a cohort in, one page and two tables out."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cohortseg.settings import QuantifySettings, Settings
+from cohortseg.steps import report
+from cohortseg.steps.quantify import quantify_file
+from cohortseg.steps.report import write_report
+
+FAILURE = {
+    "rule": "segment",
+    "error": "ImageError",
+    "found": "cut.tif is cut short",
+    "expected": "8 strips were expected",
+    "remedy": "Copy the image again.",
+    "log": "logs/segment/bad.log",
+}
+
+
+@pytest.fixture
+def results(sample: Any, tmp_path: Path) -> Path:
+    """Return results with a finished sample, a failed one, and one of which there is nothing."""
+    good = tmp_path / "results" / "good"
+    good.mkdir(parents=True)
+    for path in (sample.polygons, sample.metadata):
+        shutil.copy(path, good)
+    (good / "mask.zarr").mkdir()
+    quantify_file(
+        sample.image,
+        sample.polygons,
+        sample.metadata,
+        cells=good / "cells.parquet",
+        preview=good / "preview.png",
+        settings=QuantifySettings(),
+        thumbnail_px=64,
+    )
+    bad = tmp_path / "results" / "bad"
+    bad.mkdir()
+    (bad / "failure.json").write_text(json.dumps(FAILURE))
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def plan(results: Path, cpu_settings: Settings) -> dict[str, Any]:
+    segment = cpu_settings.segment_settings().model_dump(mode="json")
+    facts = {"image": "a.tif", "labels": None, "stack": None, "z_index": None, "segment": segment}
+    return {
+        "results": str(results),
+        "settings": cpu_settings.model_dump(mode="json"),
+        "samples": {name: facts for name in ("good", "bad", "later")},
+        "stacks": {},
+    }
+
+
+def summary_of(plan: dict[str, Any], folder: Path) -> pd.DataFrame:
+    write_report(plan, summary=folder / "summary.tsv", cells=folder / "cells.parquet", report=folder / "report.html")
+    return pd.read_csv(folder / "summary.tsv", sep="\t", index_col="sample")
+
+
+def test_the_page_and_the_tables_hold_all_samples(sample: Any, plan: dict[str, Any], job: Callable[..., Any]) -> None:
+    outputs = {"summary": "summary.tsv", "cells": "cells.parquet", "report": "report.html"}
+    snakemake = job("report", input={}, output=outputs, plan=plan)
+    report.main(snakemake)
+    table = pd.read_csv(snakemake.output.summary, sep="\t", index_col="sample")
+    assert list(table["status"]) == ["ok", "failed", "missing"]
+    cells = pd.read_parquet(snakemake.output.cells)
+    assert set(cells["sample"]) == {"good"}
+    assert table.loc["good", "n_cells"] == len(cells)
+    page = Path(snakemake.output.report).read_text()
+    for text in ("cut.tif is cut short", "Copy the image again.", "good", "later"):
+        assert text in page
+
+
+def test_a_finished_sample_is_ok_whatever_failed_before(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:
+    """Such as the evaluation against a ground truth that is not in the sheet any more."""
+    (results / "good" / "failure.json").write_text(json.dumps(FAILURE | {"rule": "evaluate"}))
+    assert summary_of(plan, tmp_path).loc["good", "status"] == "ok"
+    facts = plan["samples"]["good"] | {"labels": "truth.tif"}
+    plan["samples"] = plan["samples"] | {"good": facts}
+    assert summary_of(plan, tmp_path).loc["good", "status"] == "failed"
+
+
+def test_a_stack_that_failed_is_told(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:
+    (results / "stacks" / "tower").mkdir(parents=True)
+    failure = FAILURE | {"rule": "stitch", "found": "planes of tower differ in shape"}
+    (results / "stacks" / "tower" / "failure.json").write_text(json.dumps(failure))
+    plan["stacks"] = {"tower": []}
+    summary_of(plan, tmp_path)
+    assert "planes of tower differ in shape" in (tmp_path / "report.html").read_text()
+
+
+def test_a_cohort_of_which_nothing_was_made_has_a_report(plan: dict[str, Any], tmp_path: Path) -> None:
+    plan["results"] = str(tmp_path / "nowhere")
+    assert set(summary_of(plan, tmp_path)["status"]) == {"missing"}
+    assert len(pd.read_parquet(tmp_path / "cells.parquet")) == 0

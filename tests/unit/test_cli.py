@@ -1,0 +1,198 @@
+"""The command line as a user meets it."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import cohortseg
+from cohortseg.cli import main
+from cohortseg.errors import ImageError
+from cohortseg.synthetic import crowded_field
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def cohortseg_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """Return what runs the command line in an empty folder, with a wide terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ended:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield run
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    """Return a small image of nuclei."""
+    path = tmp_path / "field.tif"
+    tifffile.imwrite(path, crowded_field((90, 100), n_cells=12, diameter_px=20.0, seed=2)[0])
+    return path
+
+
+def test_an_image_becomes_polygons_and_a_mask(cohortseg_command: Command, field: Path, tmp_path: Path) -> None:
+    options = ("--diameter", 20, "--device", "cpu", "--output-dir", "out")
+    segmented = cohortseg_command("infer", "--image-path", field, *options)
+    assert segmented.status == 0
+    n_cells = json.loads((tmp_path / "out" / "metadata.json").read_text())["counts"]["cells"]
+    assert segmented.out == f"field.tif: {n_cells} cells in out\n"
+    assert "1/1 tiles" in segmented.err
+    assert f"{n_cells} cells" in segmented.err
+    drawn = cohortseg_command("poly2mask", "out")
+    assert (drawn.status, drawn.out) == (0, "out/mask.zarr\n")
+    assert (tmp_path / "out" / "mask.zarr" / "zarr.json").is_file()
+
+
+def test_a_folder_becomes_planes_and_they_3d_cells(cohortseg_command: Command, field: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "planes"
+    folder.mkdir()
+    for name in ("z0.tif", "z1.tif"):
+        (folder / name).write_bytes(field.read_bytes())
+    assert cohortseg_command("infer", "--image-dir", "planes", "--diameter", 20, "--device", "cpu").status == 0
+    unordered = cohortseg_command("stitch", "planes_results")
+    assert unordered.status == 2
+    assert "plane z0 has no z_index" in unordered.err
+    configs = tmp_path / "planes_results" / "configs.yml"
+    text = configs.read_text()
+    configs.write_text(text.replace("null", "0", 1).replace("null", "1", 1))
+    stitched = cohortseg_command("stitch", "planes_results", "--iou-threshold", 0.6, "--num-process", 0)
+    assert stitched.status == 0
+    counts = json.loads((tmp_path / "planes_results" / "z0" / "metadata.json").read_text())["counts"]
+    n_cells = counts["cells"]
+    assert stitched.out == f"{n_cells} objects, {n_cells} of them over several planes, in planes_results\n"
+
+
+def test_options_that_are_not_given_leave_the_config_file_alone(
+    cohortseg_command: Command, field: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text("device: cpu\ndiameter: 20\nchannel_last: true\nplane: 1\n")
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, np.stack([tifffile.imread(field)] * 2), imagej=True, metadata={"axes": "ZYX"})
+    options = ("--config-file", "c.yaml", "--output-dir", "out")
+    assert cohortseg_command("infer", "--image-path", stack, *options).status == 0
+    settings = json.loads((tmp_path / "out" / "metadata.json").read_text())["settings"]
+    assert (settings["device"], settings["channel_last"], settings["plane"]) == ("cpu", True, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("infer",), "exactly one of --image-path and --image-dir is needed"),
+        (("infer", "--image-path", "a.tif", "--image-dir", "b"), "both are given"),
+        (("infer", "--image-path", "text.tif"), "text.tif is not a TIFF file"),
+        (("infer", "--image-path", "cut.tif"), "cut.tif"),
+        (("infer", "--image-path", "field.tif", "--channels", "DAPI"), "channel 'DAPI' is not in field.tif; it has: 0"),
+        (("infer", "--image-path", "field.tif", "--model-type", "cyto9"), "model 'cyto9' is not known"),
+        (("infer", "--image-path", "field.tif", "--channels", ""), "channels"),
+        (("infer", "--image-dir", "mixed"), "1 of 2 images failed: text.tif; the others are done"),
+        (("poly2mask", "mixed"), "mixed holds no polygons.parquet"),
+        (("stitch", "mixed"), "mixed holds no planes"),
+        (("stitch", "order"), "is not the order of a stack"),
+    ],
+)
+def test_a_users_error_is_one_clear_line_and_status_2(
+    cohortseg_command: Command, field: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "text.tif").write_text("not an image")
+    (tmp_path / "cut.tif").write_bytes(field.read_bytes()[:9000])
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "text.tif").write_text("not an image")
+    (tmp_path / "mixed" / "good.tif").write_bytes(field.read_bytes())
+    (tmp_path / "order").mkdir()
+    (tmp_path / "order" / "configs.yml").write_text("stitch: 3")
+    extra = ("--device", "cpu", "--diameter", "20") if arguments[0] == "infer" else ()
+    ended = cohortseg_command(*arguments, *extra)
+    assert ended.status == 2
+    assert message in ended.err
+    assert ended.err.count("cohortseg: ") == 1
+    assert "Traceback" not in ended.err
+    assert not [path for path in tmp_path.rglob("*.parquet") if "good" not in path.parts]
+    assert not [path for path in tmp_path.rglob("*") if ".tmp" in path.name]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_cuda_without_a_gpu_fails(cohortseg_command: Command, field: Path) -> None:
+    ended = cohortseg_command("infer", "--image-path", field, "--device", "cuda")
+    assert ended.status == 2
+    assert "device 'cuda' was asked for, but no GPU can be used here" in ended.err
+
+
+def test_debug_shows_the_traceback(field: Path) -> None:
+    text = field.with_name("text.tif")
+    text.write_text("not an image")
+    with pytest.raises(ImageError, match="not a TIFF file"):
+        main(["--debug", "infer", "--image-path", str(text), "--device", "cpu"])
+
+
+@pytest.mark.parametrize("command", ["infer", "poly2mask", "stitch", "demo"])
+def test_every_command_explains_itself(cohortseg_command: Command, command: str) -> None:
+    ended = cohortseg_command(command, "--help")
+    assert ended.status == 0
+    assert "Usage:" in ended.out
+    assert cohortseg_command("--help").out.count(command) >= 1
+
+
+def test_the_flags_are_those_that_are_promised(cohortseg_command: Command) -> None:
+    promised = {
+        "infer": "image-path image-dir output-dir model-type model-path size-model-path scale diameter channels "
+        "channel-last image-type page device config-file",
+        "poly2mask": "output-dir",
+        "stitch": "output-dir iou-threshold num-process",
+    }
+    for command, flags in promised.items():
+        shown = cohortseg_command(command, "--help").out
+        for flag in flags.split():
+            assert f"--{flag}" in shown
+
+
+def test_the_version_is_printed(cohortseg_command: Command) -> None:
+    assert cohortseg_command("--version").out == f"cohortseg {cohortseg.__version__}\n"
+
+
+def test_an_unknown_option_is_told(cohortseg_command: Command) -> None:
+    ended = cohortseg_command("infer", "--imagepath", "a.tif")
+    assert ended.status == 2
+    assert "--imagepath" in ended.err
+
+
+def test_the_report_of_a_plan_on_standard_input(
+    cohortseg_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    plan = {
+        "results": "results",
+        "settings": {"report": {"title": "My cohort"}},
+        "samples": {"a": {"labels": None, "segment": {"modality": None}}},
+        "stacks": {},
+    }
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(plan)))
+    assert cohortseg_command("report").status == 0
+    assert "My cohort" in (tmp_path / "results" / "cohort" / "report.html").read_text()
