@@ -38,9 +38,16 @@ class ImageType(StrEnum):
     cv2 = "cv2"
 
 
+class _ToStandardError(logging.Handler):
+    """Writes to what standard error is at the moment: a progress bar that is shown puts lines above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is printed without a traceback and ends with status 2."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", handlers=[_ToStandardError()])
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:

@@ -1,6 +1,9 @@
 """The house rules: who may import whom, one name per step, and how long things may be."""
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +90,15 @@ def test_imports_go_strictly_downward(module: Path) -> None:
 def test_only_networks_and_train_import_neural_libraries(module: Path) -> None:
     tops = {name.split(".")[0] for name in imported(ast.parse(module.read_text()))}
     assert room_of(module) in TORCH_ROOMS or not tops & NEURAL_LIBRARIES
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[^A-Za-z0-9-]", requirement)[0] for requirement in project["dependencies"]}
+    packages = {"yaml": "pyyaml", "cv2": "opencv-python-headless", "pydantic_core": "pydantic"}
+    trees = (ast.parse(module.read_text()) for module in MODULES)
+    tops = {name.split(".")[0] for tree in trees for name in imported(tree)} - set(sys.stdlib_module_names)
+    assert {packages.get(top, top) for top in tops - {"cohortseg"}} <= declared
 
 
 @pytest.mark.parametrize("room", sorted({room_of(module) for module in MODULES}))
