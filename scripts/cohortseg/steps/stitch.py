@@ -20,7 +20,6 @@ from cohortseg.stores.labels import LabelLayout, write_labels
 from cohortseg.stores.polygons import read_polygons
 from cohortseg.stores.tables import write_geoparquet, write_parquet
 
-
 _COLUMNS = ("cell_id", "area_px", "centroid_x", "centroid_y")
 
 
@@ -163,7 +162,8 @@ def _open_plane(
 def _measured(planes: Sequence[PlaneFiles], tables: Sequence[geopandas.GeoDataFrame]) -> pd.DataFrame:
     """Return what is known of each cell of each plane, in one table."""
     parts = [
-        pd.DataFrame(table[[*_COLUMNS]]).assign(z_index=plane.z_index) for plane, table in zip(planes, tables, strict=True)
+        pd.DataFrame(table[[*_COLUMNS]]).assign(z_index=plane.z_index)
+        for plane, table in zip(planes, tables, strict=True)
     ]
     return pd.concat(parts, ignore_index=True).rename(columns={"cell_id": "plane_cell_id"})
 

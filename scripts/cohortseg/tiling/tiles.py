@@ -102,7 +102,8 @@ def plan_tiles(shape: tuple[int, int], *, tile_px: int, margin_px: int, border_p
     shape
         Height and width of the image, in network pixels.
     tile_px
-        Side of a tile, a multiple of `stride_px`, at least 2 (border_px + stride_px). An image no larger than this is one tile, with its border.
+        Side of a tile, a multiple of `stride_px`, at least 2 (border_px + stride_px). An image no larger than this is
+        one tile, with its border.
     margin_px
         Within this distance of a tile's own border its output counts little (nothing in the outer half), except
         where the border is the image's. At most a quarter of `tile_px`.

@@ -110,7 +110,8 @@ class Exact:
         **pipeline: int,
     ) -> Segmented:
         """Return the cells that the engine finds with the exact network."""
-        network = network or ExactNetwork()
+        # As it would be with the diameter measured: cells are to the network what it knows, or a little larger.
+        network = network or ExactNetwork(diameter_px=8.0 * max(scale, 1.0))
         settings = {"pipeline": {"overlap_margin": 16, **pipeline}, "postprocess": postprocess or {}}
         task = self.task(self.field(labels), network, scale=scale, **settings)
         tally = Tally()

@@ -53,7 +53,7 @@ def mosaic(folder: Path, kind: str) -> NDArray[np.uint8]:
     return np.roll(np.concatenate(rows), (70, 70), axis=(0, 1))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["made", "fluorescence", "colour_histology"])
 def field(request: pytest.FixtureRequest) -> Field:
     use_threads(2)
     if request.param == "made":
@@ -84,11 +84,7 @@ def seams(tile_px: int) -> list[int]:
     return sorted({round(seam) for seam in tiles.y.seams} | edges)
 
 
-@pytest.mark.parametrize(
-    ("field", "tile_px"),
-    [("made", 256), ("made", 512), ("fluorescence", 256), ("fluorescence", 512), ("colour_histology", 256)],
-    indirect=["field"],
-)
+@pytest.mark.parametrize("tile_px", [256, 512])
 def test_tiles_give_the_cells_of_a_single_tile(field: Field, tile_px: int) -> None:
     tiled = segmented(field.image, tile_px)
     n_whole, n_tiled = int(field.whole.max()), int(tiled.max())

@@ -113,13 +113,13 @@ def test_the_same_rows_come_in_the_same_order_whatever_the_hands(
 def test_cells_are_those_that_the_network_was_shown(exact: Any, crowd: Labels) -> None:
     found = exact.segment(crowd, infer_size=64, postprocess={"flow_threshold": 0.0, "min_size": 0}).table
     labels = rasterise(found, crowd.shape)
-    pairs = np.unique(np.stack([labels.ravel(), crowd.ravel()], axis=1), axis=0)
     # Slivers of cells at the image's rim have too few pixels for the method; all others are found, each by one cell.
     large = np.flatnonzero(np.bincount(crowd.ravel())[1:] >= 25) + 1
     assert set(large) <= set(crowd[labels > 0])
-    same = (labels == 0) == (crowd == 0)
-    assert same.mean() > 0.97
-    assert len(pairs) < 1.2 * len(found)
+    assert ((labels == 0) == (crowd == 0)).mean() > 0.97
+    shared = np.zeros((int(labels.max()) + 1, int(crowd.max()) + 1), int)
+    np.add.at(shared, (labels, crowd), 1)
+    assert (shared[1:].max(axis=1) / shared[1:].sum(axis=1)).mean() > 0.95
 
 
 def test_cells_on_borders_and_corners_come_out_once(exact: Any, crowd: Labels) -> None:
