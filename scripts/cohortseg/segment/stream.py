@@ -25,7 +25,7 @@ from cohortseg.stores.source import ImageSource
 from cohortseg.tiling import Strip, TileGrid, Window, plan_strips, plan_tiles
 
 # What a window sees around its core, in diameters of a cell on the network's grid: a cell whose seed lies in the
-# core is seen whole, with the neighbours that press on it, unless it is longer than this.
+# core is seen whole, with the neighbours that press on it, as long as each is at most half of this.
 _HALO_DIAMETERS = 4
 # Columns of the network's grid that are streamed together; bounds the memory for wide images.
 _STRIP_PX = 8192
