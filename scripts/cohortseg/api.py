@@ -17,6 +17,9 @@ from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import ArraySource, ImageFacts, ImageSource, PageSelection
 
+# Arrays that end in no more than this are colours, or have their channels last.
+_MOST_SAMPLES = 4
+
 
 def segment_image(
     image: NDArray[np.generic] | str | Path,
@@ -31,7 +34,7 @@ def segment_image(
     Parameters
     ----------
     image
-        A path, or an array: (y, x), (channel, y, x), or (y, x, 3) uint8 as R, G, B.
+        A path, or an array: (y, x), (channel, y, x), or (y, x, 3 or 4) uint8 or uint16 as R, G, B and, not used, alpha.
     model, channels, diameter, device
         Where given, they replace the same fields of `settings`.
     settings
@@ -57,14 +60,23 @@ def _open(image: NDArray[np.generic] | str | Path, settings: SegmentSettings) ->
     if isinstance(image, str | Path):
         return open_image(Path(image), PageSelection.of(settings))
     pixels = np.asarray(image)
-    is_rgb = pixels.ndim == 3 and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
+    ends_in_few = pixels.ndim == 3 and pixels.shape[-1] <= _MOST_SAMPLES < pixels.shape[0]
+    is_rgb = ends_in_few and pixels.shape[-1] >= 3 and pixels.dtype in (np.uint8, np.uint16)
+    if ends_in_few and not is_rgb and not settings.channel_last:
+        raise ImageError(
+            f"the array has shape {pixels.shape} and dtype {pixels.dtype}",
+            "channels were expected first, or last if settings say channel_last",
+            "Move its channels to the front, or set channel_last.",
+        )
+    if is_rgb:
+        pixels = pixels[..., :3]
     if is_rgb or (pixels.ndim == 3 and settings.channel_last):
         pixels = np.moveaxis(pixels, -1, 0)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.dtype.kind not in "buif" or pixels.size == 0:
         raise ImageError(
             f"the array has shape {np.shape(image)} and dtype {pixels.dtype}",
-            "real numbers as (y, x), (channel, y, x) or (y, x, 3) uint8 were expected",
+            "real numbers as (y, x), (channel, y, x) or colours as (y, x, 3) were expected",
             "Give one plane of the image, or its path.",
         )
     names = ("R", "G", "B") if is_rgb else tuple(str(i) for i in range(len(pixels)))

@@ -38,7 +38,7 @@ def test_cells_against_themselves_agree_wholly(sample: Any, tmp_path: Path) -> N
     shape = sample.pixels.shape
     labels = tmp_path / "labels.tif"
     tifffile.imwrite(labels, label_reader(sample.polygons)(Box(0, 0, *shape)))
-    found = evaluate_file(sample.polygons, labels, shape=shape)
+    found = evaluate_file(sample.polygons, labels, shape=shape, plane=0)
     assert found["ap"] == found["f1"] == [1.0] * len(THRESHOLDS)
 
 
@@ -46,4 +46,13 @@ def test_a_truth_of_another_shape_is_refused(sample: Any, tmp_path: Path) -> Non
     labels = tmp_path / "labels.tif"
     tifffile.imwrite(labels, np.zeros((20, 30), np.uint16))
     with pytest.raises(ImageError, match=r"the ground truth labels\.tif is 20 x 30 px; the image is 150 x 190 px"):
-        evaluate_file(sample.polygons, labels, shape=sample.pixels.shape)
+        evaluate_file(sample.polygons, labels, shape=sample.pixels.shape, plane=0)
+
+
+def test_of_a_truth_with_several_planes_the_segmented_one_counts(sample: Any, tmp_path: Path) -> None:
+    shape = sample.pixels.shape
+    cells = label_reader(sample.polygons)(Box(0, 0, *shape))
+    labels = tmp_path / "labels.ome.tif"
+    tifffile.imwrite(labels, np.stack([np.zeros_like(cells), cells]).astype(np.uint16), metadata={"axes": "ZYX"})
+    assert evaluate_file(sample.polygons, labels, shape=shape, plane=1)["ap"][0] == 1.0
+    assert evaluate_file(sample.polygons, labels, shape=shape, plane=0)["ap"][0] == 0.0

@@ -12,6 +12,7 @@ import yaml
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
 from cohortseg.networks.models import find_checkpoint
+from cohortseg.settings import SegmentSettings
 from cohortseg.steps.infer import InferOptions, infer_images
 
 CPU = {"device": "cpu", "diameter": 20.0}
@@ -55,10 +56,10 @@ def test_channels_that_are_not_given_show_in_the_name(
     monkeypatch.chdir(tmp_path)
     image = tmp_path / "my field.v2.tif"
     tifffile.imwrite(image, np.stack([sample.pixels[:40, :40]] * 2))
-    infer({**CPU, "plane": 0, "channels": [1, 0]}, image_path=image)
+    infer({**CPU, "plane": 0, "channels": [1]}, image_path=image)
     infer(CPU, image_path=image)
     names = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
-    assert names == ["my-field.v2_0_1-0_nuclei-mini", "my-field.v2_0_auto_nuclei-mini"]
+    assert names == ["my-field.v2_0_1_nuclei-mini", "my-field.v2_0_auto_nuclei-mini"]
 
 
 def test_a_folders_images_go_to_folders_of_their_names_with_an_order_to_fill_in(folder: Path) -> None:
@@ -120,7 +121,7 @@ def test_the_command_line_wins_over_the_config_file_which_wins_over_defaults(sam
 
 def test_a_checkpoint_of_ones_own_gives_its_name(sample: Any, tmp_path: Path) -> None:
     checkpoint = tmp_path / "mine_v3"
-    shutil.copy(find_checkpoint("nuclei-mini", None), checkpoint)
+    shutil.copy(find_checkpoint(SegmentSettings()), checkpoint)
     infer({**CPU, "model_path": str(checkpoint)}, image_path=sample.image, output_dir=tmp_path / "out")
     model = facts_of(tmp_path / "out")["model"]
     assert (model["name"], model["path"]) == ("mine_v3", str(checkpoint))

@@ -40,7 +40,7 @@ def test_a_users_error_ends_with_status_2_and_is_kept_for_the_report(quantify: A
         run_job(quantify, fail(ImageError("a.tif is cut short", "8 strips were expected", "Copy it again.")))
     assert ended.value.code == 2
     log = tmp_path / "logs" / "quantify.log"
-    assert json.loads((tmp_path / "results" / "field" / "failure.json").read_text()) == {
+    assert json.loads((tmp_path / "results" / "field" / "failure.quantify.json").read_text()) == {
         "rule": "quantify",
         "error": "ImageError",
         "found": "a.tif is cut short",
@@ -55,7 +55,7 @@ def test_any_other_error_ends_with_status_1_and_its_traceback_in_the_log(quantif
     with pytest.raises(SystemExit) as ended:
         run_job(quantify, fail(ZeroDivisionError("by nothing")))
     assert ended.value.code == 1
-    failure = json.loads((tmp_path / "results" / "field" / "failure.json").read_text())
+    failure = json.loads((tmp_path / "results" / "field" / "failure.quantify.json").read_text())
     assert failure["message"] == "ZeroDivisionError: by nothing"
     assert "Traceback" in (tmp_path / "logs" / "quantify.log").read_text()
 
@@ -64,6 +64,7 @@ def test_a_success_clears_its_own_rules_failure_only(quantify: Any, tmp_path: Pa
     folder = tmp_path / "results" / "field"
     folder.mkdir(parents=True)
     for rule, stays in (("rasterise", True), ("quantify", False)):
-        (folder / "failure.json").write_text(json.dumps({"rule": rule}))
+        failure = folder / f"failure.{rule}.json"
+        failure.write_text(json.dumps({"rule": rule}))
         run_job(quantify, lambda: None)
-        assert (folder / "failure.json").exists() == stays
+        assert failure.exists() == stays

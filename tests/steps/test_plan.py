@@ -91,3 +91,19 @@ def test_as_a_program_it_prints_the_plan_or_one_clear_message(
         assert "Traceback" not in done.stderr
     else:
         assert json.loads(done.stdout)["samples"]["lone"]["image"] == "c.tif"
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_path": "~/nowhere"}, r"model_path /.*nowhere is not a file"),
+        ({"model_path": "a.tif", "size_model_path": "nowhere"}, "size_model_path nowhere is not a file"),
+        ({"model": "cyto3"}, "weights of model 'cyto3' do not come with cohortseg"),
+        ({"model": "cytoo"}, "model 'cytoo' is not known"),
+    ],
+)
+def test_weights_that_are_not_there_are_told_before_any_job(config: dict[str, object], message: str) -> None:
+    with pytest.raises((MissingFileError, SettingsError), match=message):
+        make_plan(CONFIG | config)
+    assert make_plan(CONFIG | {"model": "mine", "model_path": "a.tif"})["samples"]["up"]["segment"]["model"] == "mine"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -43,7 +44,7 @@ def results(sample: Any, tmp_path: Path) -> Path:
     )
     bad = tmp_path / "results" / "bad"
     bad.mkdir()
-    (bad / "failure.json").write_text(json.dumps(FAILURE))
+    (bad / "failure.segment.json").write_text(json.dumps(FAILURE))
     return tmp_path / "results"
 
 
@@ -78,20 +79,33 @@ def test_the_page_and_the_tables_hold_all_samples(sample: Any, plan: dict[str, A
         assert text in page
 
 
-def test_a_finished_sample_is_ok_whatever_failed_before(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:
-    """Such as the evaluation against a ground truth that is not in the sheet any more."""
-    (results / "good" / "failure.json").write_text(json.dumps(FAILURE | {"rule": "evaluate"}))
+def test_the_failure_of_a_job_that_is_not_asked_for_any_more_does_not_count(
+    plan: dict[str, Any], results: Path, tmp_path: Path
+) -> None:
+    (results / "good" / "failure.evaluate.json").write_text(json.dumps(FAILURE | {"rule": "evaluate"}))
     assert summary_of(plan, tmp_path).loc["good", "status"] == "ok"
     facts = plan["samples"]["good"] | {"labels": "truth.tif"}
     plan["samples"] = plan["samples"] | {"good": facts}
     assert summary_of(plan, tmp_path).loc["good", "status"] == "failed"
 
 
+@pytest.mark.parametrize("rule", ["segment", "rasterise", "quantify"])
+def test_a_sample_of_which_any_job_failed_is_told_without_old_numbers(
+    rule: str, plan: dict[str, Any], results: Path, tmp_path: Path
+) -> None:
+    (results / "good" / f"failure.{rule}.json").write_text(
+        json.dumps(FAILURE | {"rule": rule, "found": "no room left"})
+    )
+    row = summary_of(plan, tmp_path).loc["good"]
+    assert (row["status"], np.isnan(row["n_cells"])) == ("failed", True)
+    assert "no room left" in (tmp_path / "report.html").read_text()
+
+
 def test_a_stack_that_failed_is_told(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:
     (results / "stacks" / "tower").mkdir(parents=True)
     failure = FAILURE | {"rule": "stitch", "found": "planes of tower differ in shape"}
-    (results / "stacks" / "tower" / "failure.json").write_text(json.dumps(failure))
-    plan["stacks"] = {"tower": []}
+    (results / "stacks" / "tower" / "failure.stitch.json").write_text(json.dumps(failure))
+    plan["stacks"] = {"tower": [{"sample": "good", "z_index": 0}]}
     summary_of(plan, tmp_path)
     assert "planes of tower differ in shape" in (tmp_path / "report.html").read_text()
 

@@ -228,8 +228,8 @@ def test_a_failed_job_says_why_in_one_line_and_a_good_one_clears_it(
         segment.main(snakemake)
     assert ended.value.code == 2
     folder = tmp_path / "results" / "field"
-    assert [path.name for path in folder.iterdir()] == ["failure.json"]
-    failure = json.loads((folder / "failure.json").read_text())
+    assert [path.name for path in folder.iterdir()] == ["failure.segment.json"]
+    failure = json.loads((folder / "failure.segment.json").read_text())
     assert failure["rule"] == "segment"
     assert failure["error"] == "ImageError"
     assert failure["found"].startswith("bad.tif is not a TIFF file")

@@ -161,3 +161,10 @@ def test_planes_without_cells_are_fine(stack: Path) -> None:
     objects, _ = stitch_folder(stack, None, {})
     assert len(objects) == 0
     assert len(geopandas.read_parquet(stack / "3d_polygons.parquet")) == 0
+
+
+def test_planes_of_different_pixel_sizes_are_refused(stack: Path) -> None:
+    metadata = stack / "mid" / "metadata.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"pixel_size_um": 0.123}))
+    with pytest.raises(StackError, match=r"different pixel sizes: .*0\.123"):
+        stitch_folder(stack, None, {})

@@ -112,3 +112,13 @@ def test_an_array_that_is_no_image_is_refused(image: NDArray[Any]) -> None:
 def test_faulty_settings_are_told() -> None:
     with pytest.raises(SettingsError, match="diameter: found -1"):
         cohortseg.segment_image(np.zeros((9, 9)), diameter=-1.0)
+
+
+def test_alpha_is_not_looked_at_and_channels_last_must_be_said(
+    field: NDArray[np.uint16], cells: geopandas.GeoDataFrame
+) -> None:
+    grey = (field // 256).astype(np.uint8)
+    colours = np.stack([grey, grey, grey, np.full_like(grey, 255)], axis=-1)
+    assert cohortseg.segment_image(colours, **CPU).equals(cohortseg.segment_image(colours[..., :3], **CPU))
+    with pytest.raises(ImageError, match=r"the array has shape \(100, 120, 2\)"):
+        cohortseg.segment_image(np.stack([field, field], axis=-1), **CPU)

@@ -3,11 +3,10 @@
 from cohortseg.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cohortseg.networks.devices import pick_device, use_threads
 from cohortseg.networks.forward import Network
-from cohortseg.networks.models import BUILT_IN, find_checkpoint
+from cohortseg.networks.models import find_checkpoint
 from cohortseg.networks.size import SizeModel, load_size_model
 
 __all__ = [
-    "BUILT_IN",
     "Checkpoint",
     "Network",
     "SizeModel",

@@ -37,6 +37,11 @@ class Checkpoint:
     sha256: str
 
     @property
+    def n_inputs(self) -> int:
+        """Channels that it was trained on: ours have seen one, their second input was always empty."""
+        return self.network.widths[0] if self.network.styled else 1
+
+    @property
     def n_parameters(self) -> int:
         """Weights that were learned."""
         return sum(weights.numel() for weights in self.network.parameters() if weights.requires_grad)

@@ -24,6 +24,7 @@ class Network:
         self.diameter_px = checkpoint.diameter_px
         self.sha256 = checkpoint.sha256
         self.n_channels = checkpoint.network.widths[0]
+        self.n_inputs = checkpoint.n_inputs
         self.stride_px = checkpoint.network.stride_px
         self.size_model = size_model
         self._network = checkpoint.network.to(device).to(memory_format=torch.channels_last)
@@ -42,7 +43,7 @@ class Network:
             If the device is not there.
         """
         device = pick_device(settings.device)
-        checkpoint = load_checkpoint(find_checkpoint(settings.model, settings.model_path))
+        checkpoint = load_checkpoint(find_checkpoint(settings))
         if settings.size_model_path is None:
             return cls(checkpoint, device, None)
         return cls(checkpoint, device, _size_model(Path(settings.size_model_path), checkpoint))

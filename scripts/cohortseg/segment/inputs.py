@@ -46,6 +46,8 @@ class ChannelMix:
 def choose_channels(source: ImageSource, wanted: tuple[str | int, ...] | None, n_inputs: int) -> ChannelMix:
     """Return the inputs for the channels asked for; none asked for means the first, or the mean of R, G and B.
 
+    All three of a colour image also mean their mean, unless the network takes three.
+
     Raises
     ------
     ChannelError
@@ -55,13 +57,15 @@ def choose_channels(source: ImageSource, wanted: tuple[str | int, ...] | None, n
         return ChannelMix(((0, 1, 2),), ("mean of R, G, B",)) if source.is_rgb else ChannelMix(
             ((0,),), source.channels[:1]
         )  # fmt: skip
+    indices = channel_indices(source, wanted)
+    if source.is_rgb and sorted(indices) == [0, 1, 2] and n_inputs < 3:
+        return ChannelMix(((0, 1, 2),), ("mean of R, G, B",))
     if len(wanted) > n_inputs:
         raise ChannelError(
             f"{len(wanted)} channels ({', '.join(map(str, wanted))}) are asked for in {source.path.name}",
             f"the network takes at most {n_inputs}",
             "Set channels in config/samples.tsv to those to be segmented; leave it empty for the mean of R, G and B.",
         )
-    indices = channel_indices(source, wanted)
     return ChannelMix(tuple((i,) for i in indices), tuple(source.channels[i] for i in indices))
 
 

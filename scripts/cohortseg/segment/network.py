@@ -14,10 +14,14 @@ class StyleSize(Protocol):
 
 
 class FieldNetwork(Protocol):
-    """A network that gives dense fields of a batch of tiles; `networks.Network` is one."""
+    """A network that gives dense fields of a batch of tiles; `networks.Network` is one.
+
+    `n_channels` is what a batch has, `n_inputs` how many of them, from the first, the network was trained on.
+    """
 
     diameter_px: float
     n_channels: int
+    n_inputs: int
     stride_px: int
 
     @property

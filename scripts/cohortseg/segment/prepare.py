@@ -22,7 +22,7 @@ def prepare_task(
     ChannelError
         If a channel that was asked for is not in the image.
     """
-    mix = choose_channels(source, settings.channels, network.n_channels)
+    mix = choose_channels(source, settings.channels, network.n_inputs)
     with tally.timed("normalise"):
         normalisation = measure_normalisation(source, mix, settings.normalise)
     with tally.timed("diameter"):

@@ -1,8 +1,9 @@
 """The whole config, and the part of it that one segmentation needs."""
 
-from typing import Any
+import os.path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cohortseg.settings.blocks import (
     NormaliseSettings,
@@ -15,20 +16,23 @@ from cohortseg.settings.blocks import (
 )
 from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, setting
 
+WeightsPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A file of weights; `~` is the home folder."""
+
 
 class SegmentSettings(FrozenModel):
     """Everything that the segmentation of one image depends on, besides the image."""
 
     model: str = setting(
         "nuclei-mini",
-        "Network: nuclei-mini, which comes with the package, or any name together with model_path.",
+        "Network: nuclei-mini, which comes with the package; with model_path, any name.",
         min_length=1,
         max_length=200,
     )
-    model_path: str | None = setting(
+    model_path: WeightsPath | None = setting(
         None, "Checkpoint file with the network's weights; null: the weights that come with the name.", min_length=1
     )
-    size_model_path: str | None = setting(
+    size_model_path: WeightsPath | None = setting(
         None,
         "Size model of Cellpose 1 to 3 that goes with model_path; where no diameter is given, it predicts one.",
         min_length=1,
@@ -63,9 +67,9 @@ class SegmentSettings(FrozenModel):
     )
 
     def decisive(self) -> dict[str, Any]:
-        """Return as plain data what decides the result: all but where and by how many hands it is computed."""
+        """Return as plain data what decides the result: all but where, by how many hands, and under what name."""
         hands = {"batch_size", "n_postprocess_processes", "postprocess_queue_size", "n_merge_tile_processes"}
-        return self.model_dump(mode="json", exclude={"device": True, "pipeline": hands})
+        return self.model_dump(mode="json", exclude={"device": True, "modality": True, "pipeline": hands})
 
 
 class Settings(SegmentSettings):

@@ -118,7 +118,7 @@ def _score(sample: TrainingSample, network: Network, settings: SegmentSettings) 
             on_progress=lambda _: None,
         )
         height, width = read_json(metadata)["mask_shape"]
-        found = evaluate_file(polygons, Path(sample.labels), shape=(height, width))
+        found = evaluate_file(polygons, Path(sample.labels), shape=(height, width), plane=0)
     ap, f1 = (dict(zip(THRESHOLDS, found[key], strict=True)) for key in ("ap", "f1"))
     return _Score(sample.kind, ap, f1, found["tp"][0] + found["fn"][0])
 

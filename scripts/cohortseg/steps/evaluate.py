@@ -18,24 +18,31 @@ def main(snakemake: Any) -> None:
     """Run the step as a job of the workflow."""
 
     def step() -> None:
-        _, shape = read_metadata(Path(snakemake.input.metadata))
-        labels = Path(snakemake.input.labels)
-        write_json(
-            Path(snakemake.output.evaluation), evaluate_file(Path(snakemake.input.polygons), labels, shape=shape)
+        metadata, shape = read_metadata(Path(snakemake.input.metadata))
+        evaluation = evaluate_file(
+            Path(snakemake.input.polygons), Path(snakemake.input.labels), shape=shape, plane=metadata["page"]
         )
+        write_json(Path(snakemake.output.evaluation), evaluation)
 
     run_job(snakemake, step)
 
 
-def evaluate_file(polygons: Path, labels: Path, *, shape: tuple[int, int]) -> dict[str, Any]:
+def evaluate_file(polygons: Path, labels: Path, *, shape: tuple[int, int], plane: int) -> dict[str, Any]:
     """Return average precision, F1 and counts of a file of polygons against a label image.
+
+    Parameters
+    ----------
+    shape
+        (y, x) of the segmented image.
+    plane
+        The plane that was segmented; of ground truth with several planes, the one to compare with.
 
     Raises
     ------
     ImageError
         If the ground truth has another shape than the segmented image.
     """
-    truth = read_label_image(labels)
+    truth = read_label_image(labels, plane)
     if truth.shape != shape:
         raise ImageError(
             f"the ground truth {labels.name} is {truth.shape[0]} x {truth.shape[1]} px",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError
-from cohortseg.stores.tables import read_json, write_json
+from cohortseg.stores.tables import write_json
 
 _LOGGER = logging.getLogger("cohortseg")
 
@@ -16,8 +16,8 @@ def run_job(snakemake: Any, step: Callable[[], None]) -> None:
     """Run the step of a rule, logging to the rule's log file and to standard error.
 
     A failure ends the process with status 2 (an error that the user can act on, logged as one line) or 1 (any other,
-    with its traceback), and leaves `failure.json` beside the outputs, which the report reads; a success removes
-    the one that the same rule left before.
+    with its traceback), and leaves `failure.<rule>.json` beside the outputs, which the report reads; a success
+    removes the one that its rule left before.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def run_job(snakemake: Any, step: Callable[[], None]) -> None:
     """
     log = Path(snakemake.log[0])
     _log_to(log)
-    failure = Path(snakemake.output[0]).parent / "failure.json"
+    failure = Path(snakemake.output[0]).parent / f"failure.{snakemake.rule}.json"
     try:
         step()
     except CohortsegError as error:
@@ -38,8 +38,7 @@ def run_job(snakemake: Any, step: Callable[[], None]) -> None:
         _LOGGER.exception("unexpected %s", type(error).__name__)
         _record(failure, snakemake.rule, log, error, {"message": f"{type(error).__name__}: {error}"})
         sys.exit(1)
-    if failure.is_file() and read_json(failure).get("rule") == snakemake.rule:
-        failure.unlink()
+    failure.unlink(missing_ok=True)
 
 
 def _record(path: Path, rule: str, log: Path, error: Exception, facts: dict[str, str]) -> None:

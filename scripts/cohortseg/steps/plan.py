@@ -13,6 +13,7 @@ from typing import Any
 
 from cohortseg.errors import CohortsegError
 from cohortseg.settings import Sample, load_settings, parse_sheet
+from cohortseg.settings.weights import check_weights
 from cohortseg.stores.sheet import read_sheet
 
 RESULTS_VERSION = "1"
@@ -39,11 +40,13 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
     Raises
     ------
     SettingsError, SampleSheetError, MissingFileError
-        Each lists all faults of its kind.
+        Each lists all faults of its kind; of weights that are not there, the first.
     """
     settings = load_settings(config)
     sheet = Path(settings.samples)
     samples = parse_sheet(read_sheet(sheet), str(sheet.absolute().parent), settings, exists)
+    for sample in samples:
+        check_weights(sample.segment, exists)
     return {
         "results_version": RESULTS_VERSION,
         "results": settings.results,

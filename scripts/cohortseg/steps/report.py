@@ -1,6 +1,6 @@
 """Step report: everything there is of a cohort in, summary.tsv, cells.parquet and report.html out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from cohortseg.report import (
 )
 from cohortseg.steps.job import run_job
 from cohortseg.stores.tables import read_json, read_parquet, write_bytes, write_parquet, write_tsv
+
+_SAMPLE_RULES = ("segment", "rasterise", "quantify", "evaluate")
+_STACK_RULES = ("assemble", "stitch")
 
 
 def main(snakemake: Any) -> None:
@@ -40,7 +43,7 @@ def write_report(plan: Mapping[str, Any], *, summary: Path, cells: Path, report:
     """
     results = Path(plan["results"])
     samples = tuple(_read_sample(results / name, name, facts) for name, facts in plan["samples"].items())
-    stacks = tuple(_read_stack(results / "stacks" / name, name) for name in plan["stacks"])
+    stacks = tuple(_read_stack(results, name, planes) for name, planes in plan["stacks"].items())
     versions = [sample.metadata["versions"] for sample in samples if "versions" in sample.metadata]
     title = plan["settings"]["report"]["title"]
     data = ReportData(title, samples, stacks, plan["settings"], versions[0] if versions else {})
@@ -50,27 +53,44 @@ def write_report(plan: Mapping[str, Any], *, summary: Path, cells: Path, report:
 
 
 def _read_sample(folder: Path, name: str, facts: Mapping[str, Any]) -> SampleResult:
-    """Return what there is of a sample; it is done, whatever failed before, when its last file is there."""
-    failure = _optional_json(folder / "failure.json")
-    done = all((folder / file).exists() for file in ("polygons.parquet", "cells.parquet"))
-    done = done and (facts["labels"] is None or (folder / "evaluation.json").is_file())
-    preview, cells = folder / "preview.png", folder / "cells.parquet"
+    """Return what there is of a sample: done when its last file is there and no job of it failed since.
+
+    Of a sample that is not done no numbers are given: what is left of an earlier run may not be true any more.
+    """
+    labelled = facts["labels"] is not None
+    failure = _read_failure(folder, _SAMPLE_RULES if labelled else _SAMPLE_RULES[:-1])
+    last = folder / ("evaluation.json" if labelled else "cells.parquet")
+    done = failure is None and last.is_file() and (folder / "cells.parquet").is_file()
+    preview = folder / "preview.png"
     return SampleResult(
         sample=name,
-        status="ok" if done else "failed" if failure else "missing",
-        metadata=_optional_json(folder / "metadata.json") or {"modality": facts["segment"]["modality"]},
-        cells=read_parquet(cells, CELL_COLUMNS) if cells.is_file() else None,
-        preview_png=preview.read_bytes() if preview.is_file() else None,
-        failure=None if done else failure,
-        evaluation=_optional_json(folder / "evaluation.json") if facts["labels"] else None,
+        status="failed" if failure else "ok" if done else "missing",
+        metadata={**(_optional_json(folder / "metadata.json") or {}), "modality": facts["segment"]["modality"]},
+        cells=read_parquet(folder / "cells.parquet", CELL_COLUMNS) if done else None,
+        preview_png=preview.read_bytes() if done and preview.is_file() else None,
+        failure=failure,
+        evaluation=_optional_json(folder / "evaluation.json") if done and labelled else None,
     )
 
 
-def _read_stack(folder: Path, name: str) -> StackResult:
-    objects = folder / "objects.parquet"
-    table = read_parquet(objects, OBJECT_COLUMNS) if objects.is_file() else None
-    failure = _optional_json(folder / "failure.json") if table is None else None
-    return StackResult(name, table, None, failure)
+def _read_stack(results: Path, name: str, planes: Sequence[Mapping[str, Any]]) -> StackResult:
+    """Return what there is of a stack; its picture is that of its middle plane."""
+    folder = results / "stacks" / name
+    failure = _read_failure(folder, _STACK_RULES)
+    objects, preview = folder / "objects.parquet", results / planes[len(planes) // 2]["sample"] / "preview.png"
+    done = failure is None and objects.is_file()
+    return StackResult(
+        name,
+        read_parquet(objects, OBJECT_COLUMNS) if done else None,
+        preview.read_bytes() if done and preview.is_file() else None,
+        failure,
+    )
+
+
+def _read_failure(folder: Path, rules: Sequence[str]) -> dict[str, Any] | None:
+    """Return the failure of the first rule that left one."""
+    paths = [folder / f"failure.{rule}.json" for rule in rules]
+    return next((read_json(path) for path in paths if path.is_file()), None)
 
 
 def _optional_json(path: Path) -> dict[str, Any] | None:

@@ -59,6 +59,7 @@ def segment_file(
     """Segment one image file into `polygons` and `metadata`, and return what was counted."""
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source:
+        _warn_of_unused(source, settings, sample)
         with tally.timed("total"):
             task, diameter = prepare_task(source, network, settings, tally)
             _LOGGER.info(
@@ -76,6 +77,15 @@ def segment_file(
     if tally.cells_cut:
         _LOGGER.warning("%s: %d cells are larger than the window sees around them", sample, tally.cells_cut)
     return tally
+
+
+def _warn_of_unused(source: ImageSource, settings: SegmentSettings, sample: str) -> None:
+    """Say what of the file is not looked at, where the settings do not choose it."""
+    if source.n_planes > 1 and settings.plane == 0:
+        _LOGGER.warning("%s: the first of %d planes is segmented; set plane for another", sample, source.n_planes)
+    if settings.channels is None and len(source.channels) > 1 and not source.is_rgb:
+        names = ", ".join(source.channels)
+        _LOGGER.warning("%s: the first of its channels (%s) is segmented; set channels for others", sample, names)
 
 
 def describe(task: Task, network: Network, diameter: Diameter, tally: Tally) -> dict[str, Any]:
@@ -108,5 +118,6 @@ def _describe_image(source: ImageSource, settings: SegmentSettings) -> dict[str,
         "dtype": str(source.dtype),
         "image_channels": list(source.channels),
         "page": settings.plane,
+        "n_planes": source.n_planes,
         "pixel_size_um": settings.pixel_size_um or source.pixel_size_um,
     }

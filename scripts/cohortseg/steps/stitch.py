@@ -1,7 +1,9 @@
 """Step stitch: the planes of a stack in, its 3D cells as polygons, objects and a label pyramid out."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from cohortseg.stores.labels import LabelLayout, write_labels
 from cohortseg.stores.polygons import read_polygons
 from cohortseg.stores.tables import write_geoparquet, write_parquet
 
+_LOGGER = logging.getLogger("cohortseg")
 _COLUMNS = ("cell_id", "area_px", "centroid_x", "centroid_y")
 
 
@@ -129,7 +132,7 @@ def stitch_files(
     links = link_planes(opened, iou_threshold=stitch.iou_threshold, workers=workers)
     by_plane = [links[links["z_index"] == plane.z_index] for plane in planes]
     linked = [object_polygons(table, rows) for table, rows in zip(tables, by_plane, strict=True)]
-    pixel_size_um = facts[0][0].get("pixel_size_um")
+    pixel_size_um = _common_pixel_size(planes, [metadata for metadata, _ in facts])
     objects = summarise_objects(
         links, _measured(planes, tables), pixel_size_um=pixel_size_um, z_step_um=stitch.z_step_um
     )
@@ -146,6 +149,21 @@ def stitch_files(
         workers=max(workers, 1),
     )
     return objects
+
+
+def _common_pixel_size(planes: Sequence[PlaneFiles], facts: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the pixel size of all planes, after a warning of gaps between them."""
+    sizes = {metadata.get("pixel_size_um") for metadata in facts}
+    if len(sizes) > 1:
+        raise StackError(
+            f"the planes have different pixel sizes: {', '.join(sorted(map(str, sizes)))} µm",
+            "one for the whole stack was expected",
+            "Set pixel_size_um in the config or alike for its rows of the sheet, and segment again.",
+        )
+    gaps = [(a.z_index, b.z_index) for a, b in pairwise(planes) if b.z_index != a.z_index + 1]
+    for before, after in gaps:
+        _LOGGER.warning("planes %d and %d are linked as neighbours; none between them is in the stack", before, after)
+    return sizes.pop()
 
 
 def _open_plane(

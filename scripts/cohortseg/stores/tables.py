@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def read_label_image(path: Path) -> Labels:
+def read_label_image(path: Path, plane: int = 0) -> Labels:
     """Read a whole label image (ground truth) from TIFF, PNG, zarr or any other supported format.
+
+    Parameters
+    ----------
+    plane
+        Which plane of a file with several; of a file with a single plane, that one.
 
     Returns
     -------
@@ -139,7 +145,9 @@ def read_label_image(path: Path) -> Labels:
         It cannot be read, has several channels, is not of integers, or has values outside 0..2**32 - 1.
     """
     path = Path(path)
-    with open_image(path, FIRST_PAGE) as source:
+    with open_image(path, FIRST_PAGE) as first:
+        page = replace(FIRST_PAGE, plane=plane if first.n_planes > 1 else 0)
+    with open_image(path, page) as source:
         if len(source.channels) != 1 or source.dtype.kind not in "iu":
             raise ImageError(
                 f"{path.name} has {len(source.channels)} channels of {source.dtype}",

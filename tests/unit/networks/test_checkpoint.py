@@ -63,8 +63,9 @@ def test_our_own_checkpoint_is_half_the_size_and_keeps_weights_to_half_precision
 
 def test_the_network_that_comes_with_the_package_loads_and_is_small() -> None:
     from cohortseg.networks import find_checkpoint
+    from cohortseg.settings import SegmentSettings
 
-    path = find_checkpoint("nuclei-mini", None)
+    path = find_checkpoint(SegmentSettings())
     assert load_checkpoint(path).network.widths[0] == 2
     assert path.stat().st_size < 5e6
 

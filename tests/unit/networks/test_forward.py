@@ -68,5 +68,10 @@ def test_a_size_model_needs_a_network_with_style(tmp_path: Path, size_table: dic
 
 
 def test_a_missing_size_model_is_named(cellpose_file: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"size model nowhere\.npy is not a file"):
+    with pytest.raises(MissingFileError, match=r"size_model_path nowhere\.npy is not a file"):
         Network.of(settings(cellpose_file, size_model_path="nowhere.npy"))
+
+
+def test_our_networks_take_one_channel_and_those_of_cellpose_all_of_theirs(cellpose_file: Path) -> None:
+    assert Network.of(SegmentSettings(device="cpu")).n_inputs == 1
+    assert Network.of(SegmentSettings(device="cpu", model_path=str(cellpose_file))).n_inputs == 2

@@ -32,6 +32,7 @@ class ExactNetwork:
 
     diameter_px: float = 8.0
     n_channels: int = 3
+    n_inputs: int = 3
     stride_px: int = 8
     on_gpu: bool = False
     size_model: None = None

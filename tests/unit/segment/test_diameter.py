@@ -40,6 +40,7 @@ class Network:
     size_model: Size | None
     diameter_px: float = 14.0
     n_channels: int = 3
+    n_inputs: int = 3
     stride_px: int = 8
     on_gpu: bool = False
     batches: list[tuple[int, ...]] = field(default_factory=list)

@@ -125,3 +125,9 @@ def test_missing_values_become_zero_and_do_not_move_the_percentiles() -> None:
     assert tile is not None
     assert np.isfinite(tile).all()
     assert not tile[:, 16:].any()
+
+
+def test_all_of_a_colour_image_is_its_mean_for_a_network_of_fewer_channels() -> None:
+    image = source(noise((3, 3, 3), "uint8"), is_rgb=True)
+    assert choose_channels(image, ("R", "G", "B"), 1) == choose_channels(image, None, 1)
+    assert choose_channels(image, ("R", "G", "B"), 3) == ChannelMix(((0,), (1,), (2,)), ("R", "G", "B"))
