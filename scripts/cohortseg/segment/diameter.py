@@ -22,6 +22,8 @@ _SAMPLE_PX = 512
 _GRID = 3
 _SAMPLES = 4
 _FEWEST_CELLS = 3
+# Of flow errors among the cells of an image, rounded up.
+_SPREAD = 0.3
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class _Found:
 
     @property
     def flow_error(self) -> float:
-        """Mean flow error."""
-        return float(self.flow_errors.mean())
+        """Mean flow error, and how uncertain it is: a few cells that fit well by chance do not win."""
+        return float(self.flow_errors.mean() + _SPREAD / np.sqrt(len(self.flow_errors)))
 
 
 def estimate_diameter(first_pass: FirstPass) -> Diameter:
@@ -81,7 +83,7 @@ def estimate_diameter(first_pass: FirstPass) -> Diameter:
 
     The samples with the most contrast are segmented at several scales. Near the diameter that a network was trained
     on, its flows fit the cells that they lead to; off it they do not. So the estimate is the median diameter of the
-    cells at the scale with the smallest mean flow error.
+    cells at the scale with the smallest mean flow error, uncertainty added.
     """
     centres = _busiest(first_pass)
     trials = [_first_cells(first_pass, scale, centres) for scale in _SCALES]
@@ -112,7 +114,7 @@ def predict_diameter(size_model: StyleSize, first_pass: FirstPass) -> Diameter:
 
 
 def _busiest(first_pass: FirstPass) -> list[tuple[float, float]]:
-    """Return the centres (y, x), as fractions of the image, of the samples with the most contrast."""
+    """Return the centres (y, x), as fractions of the image, of the samples with the most contrast of close pixels."""
     geometry = first_pass.geometry(1.0)
     if max(geometry.image_shape) <= _SAMPLE_PX:
         return [(0.5, 0.5)]
@@ -120,7 +122,9 @@ def _busiest(first_pass: FirstPass) -> list[tuple[float, float]]:
     contrast = {}
     for centre in ((y, x) for y in steps for x in steps):
         tile = first_pass.tile(geometry, _sample_box(geometry, centre, first_pass.network.stride_px))
-        contrast[centre] = 0.0 if tile is None else float(tile.std())
+        contrast[centre] = (
+            0.0 if tile is None else float(sum(np.abs(np.diff(tile, axis=axis)).mean() for axis in (1, 2)))
+        )
     return sorted(contrast, key=lambda centre: (-contrast[centre], centre))[:_SAMPLES]
 
 
