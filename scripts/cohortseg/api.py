@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cohortseg.errors import ImageError
 from cohortseg.networks import Network
-from cohortseg.segment.prepare import prepare_task
+from cohortseg.segment.prepare import make_task, prepare
 from cohortseg.segment.stream import stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
@@ -51,8 +51,8 @@ def segment_image(
     network = Network.of(merged)
     with _open(image, merged) as source:
         tally = Tally()
-        task, _ = prepare_task(source, network, merged, tally)
-        tables = list(stream_cells(task, tally, lambda _: None))
+        prepared = prepare(source, network, merged, tally)
+        tables = list(stream_cells(make_task(source, network, merged, prepared), tally, lambda _: None))
     return geopandas.GeoDataFrame(pd.concat(tables, ignore_index=True), geometry="geometry")
 
 

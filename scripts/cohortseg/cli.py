@@ -2,8 +2,10 @@
 
 import json
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +14,9 @@ import typer
 
 from cohortseg import __version__
 from cohortseg.errors import CohortsegError
+
+# What a shell reports of a program that Ctrl-C ended.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     help="Segments cells: images in, polygons, label masks and 3D cells out.",
@@ -45,18 +50,43 @@ class _ToStandardError(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
+class _InterruptedError(BaseException):
+    """Ctrl-C; none of the classes that the command line framework turns into a message of its own."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise `_InterruptedError` on Ctrl-C, so that what is open is closed and half files are removed."""
+
+    def interrupt(*_: object) -> None:
+        raise _InterruptedError
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's error is printed without a traceback and ends with status 2."""
+    # On a terminal a bar shows how far a run is; elsewhere lines do.
+    level = logging.WARNING if sys.stderr.isatty() else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", handlers=[_ToStandardError()])
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    logging.getLogger("cohortseg").setLevel(level)
     try:
-        app(args=[argument for argument in given if argument != "--debug"], standalone_mode=True)
+        with _interruptible():
+            app(args=[argument for argument in given if argument != "--debug"], standalone_mode=True)
     except CohortsegError as error:
         if debug:
             raise
         print(f"cohortseg: {error}", file=sys.stderr)
         sys.exit(2)
+    except _InterruptedError:
+        print("cohortseg: interrupted; what was finished stays, what was not has left no file", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
 
 
 def print_at_once(line: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cohortseg.errors import ImageError
-from cohortseg.steps.job import run_job
+from cohortseg.steps.job import find_failures, run_job
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,21 @@ def test_a_success_clears_its_own_rules_failure_only(quantify: Any, tmp_path: Pa
         failure.write_text(json.dumps({"rule": rule}))
         run_job(quantify, lambda: None)
         assert failure.exists() == stays
+
+
+def test_parts_of_a_sample_keep_their_failures_apart(quantify: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "field"
+    for part in ("1-of-3", "2-of-3"):
+        with pytest.raises(SystemExit):
+            run_job(quantify, fail(ZeroDivisionError("by nothing")), part=part)
+    run_job(quantify, lambda: None, part="1-of-3")
+    assert find_failures(folder, "quantify") == [folder / "failure.quantify.2-of-3.json"]
+
+
+def test_a_success_removes_the_failures_that_it_supersedes(quantify: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "field"
+    with pytest.raises(SystemExit):
+        run_job(quantify, fail(ZeroDivisionError("by nothing")), part="2-of-3")
+    quantify.rule = "gather"
+    run_job(quantify, lambda: None, supersedes=("quantify",))
+    assert find_failures(folder, "quantify") == []

@@ -17,7 +17,7 @@ import cohortseg
 from cohortseg.arrays import Box
 from cohortseg.networks import Network
 from cohortseg.segment import stream
-from cohortseg.segment.prepare import prepare_task
+from cohortseg.segment.prepare import make_task, prepare
 from cohortseg.segment.stream import stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import Settings
@@ -55,7 +55,8 @@ def test_the_mask_is_the_segmented_labels_pixel_for_pixel(
 
     monkeypatch.setattr(stream, "cell_table", kept)
     with open_image(sample.image, FIRST_PAGE) as source:
-        task, _ = prepare_task(source, network, cpu_settings.segment_settings(), Tally())
+        settings = cpu_settings.segment_settings()
+        task = make_task(source, network, settings, prepare(source, network, settings, Tally()))
         n_cells = sum(len(table) for table in stream_cells(task, Tally(), lambda _: None))
     stored = open_labels(mask)
     np.testing.assert_array_equal(stored.read(Box(0, 0, *stored.shape)), segmented)

@@ -45,7 +45,7 @@ def write_plane(folder: Path, labels: Labels, z_index: int | None) -> None:
     numbers = np.ones(int(labels.max()), np.float32)
     whole = Box(0, 0, *labels.shape)
     with PolygonWriter(folder / "polygons.parquet", shape=labels.shape) as writer:
-        writer.append(cell_table(WindowCells(whole, whole, labels, numbers, numbers, 0), labels.shape))
+        writer.append(cell_table(WindowCells(whole, whole, labels, numbers, numbers, 0, grown=False), labels.shape))
     facts = {"mask_shape": list(labels.shape), "pixel_size_um": 0.5, "z_index": z_index}
     (folder / "metadata.json").write_text(json.dumps(facts))
 

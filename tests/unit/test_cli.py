@@ -2,6 +2,10 @@
 
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,3 +200,26 @@ def test_the_report_of_a_plan_on_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(plan)))
     assert cohortseg_command("report").status == 0
     assert "My cohort" in (tmp_path / "results" / "cohort" / "report.html").read_text()
+
+
+def test_ctrl_c_ends_at_once_with_one_line_and_no_half_file(tmp_path: Path) -> None:
+    image = tmp_path / "large.tif"
+    tifffile.imwrite(image, np.random.default_rng(0).integers(0, 1000, (3000, 3000), np.uint16), tile=(256, 256))
+    command = [sys.executable, "-m", "cohortseg", "infer", "--image-path", str(image), "--diameter", "6"]
+    command += ["--device", "cpu", "--output-dir", str(tmp_path / "out")]
+    paths = os.pathsep.join(filter(None, [str(Path(cohortseg.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}
+    ) as run:
+        assert run.stderr is not None
+        first = run.stderr.readline()
+        assert "large: 3000 x 3000 px" in first
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert out == ""
+    assert err.strip().splitlines()[-1] == (
+        "cohortseg: interrupted; what was finished stays, what was not has left no file"
+    )
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []

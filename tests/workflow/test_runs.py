@@ -82,3 +82,30 @@ def test_a_deleted_mask_is_the_only_thing_that_is_rebuilt(finished: Any) -> None
     finished.run()
     assert (mask / "zarr.json").is_file()
     assert finished.planned() == set()
+
+
+def test_a_scattered_image_gives_the_bytes_of_one_job(fresh: Any, finished: Any) -> None:
+    sheet = (fresh.folder / "samples.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in sheet]
+    rows[0].append("scatter")
+    for row in rows[1:]:
+        row.append("3" if row[0] == "lone" else "")
+    (fresh.folder / "samples.tsv").write_text("\n".join("\t".join(row) for row in rows) + "\n")
+    printed = fresh.run("polygons")
+    assert printed.count("rule segment_part:") == 3
+    for sample in ("lone", "z0"):
+        results = [cohort.folder / "results" / sample / "polygons.parquet" for cohort in (fresh, finished)]
+        assert results[0].read_bytes() == results[1].read_bytes()
+    # Parts are gone once they are joined, and nothing is left to do.
+    left = {path.name for path in (fresh.folder / "results" / "lone").iterdir()}
+    assert left == {"metadata.json", "polygons.parquet"}
+    assert fresh.snakemake("--dry-run", "polygons").stdout.count("rule segment_part:") == 0
+
+
+def test_a_part_that_fails_is_in_the_report(fresh: Any) -> None:
+    (fresh.folder / "images" / "lone.tif").write_bytes((fresh.folder / "images" / "lone.tif").read_bytes()[:2000])
+    done = fresh.snakemake("--config", "scatter=2")
+    assert done.returncode != 0
+    report = (fresh.folder / "results" / "cohort" / "report.html").read_text()
+    assert "lone.tif is truncated" in report
+    assert (fresh.folder / "results" / "z0" / "polygons.parquet").is_file()

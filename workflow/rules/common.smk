@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,7 @@ PLAN = make_plan()
 RESULTS = PLAN["results"]
 COHORT = f"{RESULTS}/cohort"
 VERSION = PLAN["results_version"]
+SCATTERED = [name for name, sample in PLAN["samples"].items() if sample["scatter"] > 1]
 LABELLED = [name for name, sample in PLAN["samples"].items() if sample["labels"]]
 
 POLYGONS = expand(f"{RESULTS}/{{sample}}/polygons.parquet", sample=PLAN["samples"])
@@ -76,6 +78,26 @@ def sample_plan(wildcards):
     if wildcards.sample not in PLAN["samples"]:
         raise WorkflowError(f"sample '{wildcards.sample}' is not in {PLAN['settings']['samples']}")
     return PLAN["samples"][wildcards.sample]
+
+
+def one_of(names):
+    """Return a pattern that matches these names only."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def needs_gpu(wildcards):
+    """Return how many GPUs a job asks for that runs the network."""
+    return int(sample_plan(wildcards)["segment"]["device"] != "cpu")
+
+
+def of_parts(suffix):
+    """Return an input function: the file with this suffix of each part of a scattered image, in order."""
+
+    def find(wildcards):
+        count = sample_plan(wildcards)["scatter"]
+        return [f"{RESULTS}/{wildcards.sample}/part-{i + 1}-of-{count}.{suffix}" for i in range(count)]
+
+    return find
 
 
 def stack_planes(wildcards):

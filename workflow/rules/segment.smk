@@ -13,11 +13,13 @@ rule segment:
         "logs/segment/{sample}.log",
     benchmark:
         "benchmarks/segment/{sample}.tsv"
+    wildcard_constraints:
+        sample=one_of(set(PLAN["samples"]) - set(SCATTERED)),
     conda:
         "../../envs/gpu.yaml"
     threads: 8
     resources:
-        gpu=lambda wildcards: int(sample_plan(wildcards)["segment"]["device"] != "cpu"),
+        gpu=needs_gpu,
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:

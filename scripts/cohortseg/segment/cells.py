@@ -1,6 +1,6 @@
 """From the field of one window to its cells."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class WindowCells:
     Attributes
     ----------
     inner, outer
-        Parts of the window in image pixels: what it alone sees, and all that it sees.
+        Parts of the window in image pixels: what it alone ever sees, and what was looked at for these cells.
     labels
         (y, x) uint32 over `outer`: 0 is background; row k - 1 of the other arrays is label k.
     scores
@@ -32,7 +32,9 @@ class WindowCells:
     flow_errors
         Mean squared difference between the network's flow and that of the cell's shape.
     n_cut
-        Cells that reach the border of what the window sees, so that their outlines may be wrong.
+        Cells that reach the border of what was looked at, so that their outlines may be wrong.
+    grown
+        The window was looked at once more with two halos, for a cell that reached the border of one.
     """
 
     inner: Box
@@ -41,6 +43,7 @@ class WindowCells:
     scores: NDArray[np.float32]
     flow_errors: NDArray[np.float32]
     n_cut: int
+    grown: bool
 
 
 @dataclass(frozen=True)
@@ -99,37 +102,50 @@ def labels_from_flows(flow: Flow, cell_probability: Logits, settings: Postproces
 def window_cells(field: Field, window: Window, geometry: Geometry, settings: PostprocessSettings) -> WindowCells:
     """Return the cells whose seed lies in the window's core.
 
+    Where one of them reaches the border of what the window sees, the window is looked at once more, with two halos.
+
     Parameters
     ----------
     field
-        (3, y, x) float32 over `window.outer` of the network's grid: flow y, flow x, cell probability before the
+        (3, y, x) float32 over `window.wide` of the network's grid: flow y, flow x, cell probability before the
         sigmoid.
     window
         In network pixels.
     """
-    inner, outer = geometry.image_box(window.inner), geometry.image_box(window.outer)
+    near = window.outer.shifted(-window.wide.y0, -window.wide.x0).slices
+    cells = _cells_within(np.ascontiguousarray(field[:, *near]), window, window.outer, geometry, settings)
+    if cells.n_cut and window.wide != window.outer:
+        return replace(_cells_within(field, window, window.wide, geometry, settings), grown=True)
+    return cells
+
+
+def _cells_within(
+    field: Field, window: Window, seen: Box, geometry: Geometry, settings: PostprocessSettings
+) -> WindowCells:
+    """Return the cells of the window that its field over the box `seen` shows."""
+    core, inner, outer = window.core, geometry.image_box(window.inner), geometry.image_box(seen)
     on_image_grid = settings.resample and geometry.network_shape != geometry.image_shape
     niter, shape = settings.niter, geometry.network_shape
     if on_image_grid:
-        outer = geometry.interpolated_box(window.outer)
-        field = resample(field, window.outer, geometry.network_shape, outer, geometry.image_shape)
+        outer = geometry.interpolated_box(seen)
+        field = resample(field, seen, geometry.network_shape, outer, geometry.image_shape)
         niter, shape = round(niter / min(geometry.scale, 1.0)), geometry.image_shape
-        window = Window(geometry.image_box(window.core), outer, inner)
-    image = Box(0, 0, *shape).shifted(-window.outer.y0, -window.outer.x0)
+        core, seen = geometry.image_box(core), outer
+    image = Box(0, 0, *shape).shifted(-seen.y0, -seen.x0)
     grouped = _group(field[:2], field[2], settings, niter=niter, image=image)
-    core = window.core.shifted(-window.outer.y0, -window.outer.x0)
+    core = core.shifted(-seen.y0, -seen.x0)
     owned: NDArray[np.bool_] = np.all(
         (grouped.seeds >= (core.y0, core.x0)) & (grouped.seeds < (core.y1, core.x1)), axis=1
     )
     grouped = grouped.kept(owned)
-    n_cut = _count_cut(grouped.labels, window.outer, shape)
+    n_cut = _count_cut(grouped.labels, seen, shape)
     scores = _mean_probability(grouped.labels, field[2])
     labels = grouped.labels
     if not on_image_grid and geometry.network_shape != geometry.image_shape:
-        labels = largest_pieces(geometry.image_labels(labels, window.outer))
+        labels = largest_pieces(geometry.image_labels(labels, seen))
     keep = _sizes(labels, len(scores)) >= max(settings.min_size, 1)
     labels = relabel(labels, np.concatenate([[False], keep]))
-    return WindowCells(inner, outer, labels, scores[keep], grouped.errors[keep], n_cut)
+    return WindowCells(inner, outer, labels, scores[keep], grouped.errors[keep], n_cut, grown=False)
 
 
 def _group(flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int, image: Box) -> _Grouped:

@@ -163,7 +163,7 @@ def _cells_of_sample(first_pass: FirstPass, geometry: Geometry, centre: tuple[fl
     inside = box.intersection(Box(0, 0, *geometry.network_shape))
     field: Field = first_pass.network.forward(tile[None])[0][0][:, : inside.height, : inside.width]
     settings = first_pass.settings.model_copy(update={"resample": False})
-    cells = window_cells(field, Window(inside, inside, inside), geometry, settings)
+    cells = window_cells(field, Window(inside, inside, inside, inside), geometry, settings)
     whole = np.ones(len(cells.scores) + 1, np.bool_)
     for side in (cells.labels[0], cells.labels[-1], cells.labels[:, 0], cells.labels[:, -1]):
         whole[side] = False

@@ -10,20 +10,19 @@ NO_CELL_LOGIT = -20.0
 
 
 class RollingField:
-    """Blended flows and cell probability of some columns, from the first row kept to the last one begun.
+    """Blended flows and cell probability within a box, from the first row kept to the last one begun.
 
     Tiles add their output times their weight; since the weights of all tiles sum to 1 at every pixel, a pixel
     is final once every tile that uses it has been added.
     """
 
-    def __init__(self, columns: tuple[int, int]) -> None:
-        self._x0, self._x1 = columns
-        self._y0 = 0
+    def __init__(self, seen: Box) -> None:
+        self._y0, self._x0, self._y1, self._x1 = seen
         self._rows: Field = np.zeros((3, 0, self._x1 - self._x0), np.float32)
 
     def add(self, used: Box, values: Field, weights: NDArray[np.float32]) -> None:
         """Add a tile: (3, y, x) values and (y, x) weights of the box `used` of the canvas."""
-        part = used.intersection(Box(self._y0, self._x0, used.y1, self._x1))
+        part = used.intersection(Box(self._y0, self._x0, self._y1, self._x1))
         missing = part.y1 - self._y0 - self._rows.shape[1]
         if missing > 0:
             self._rows = np.pad(self._rows, ((0, 0), (0, missing), (0, 0)))

@@ -23,8 +23,10 @@ class Frontier:
     """Pixels that cells already given out have taken, where later windows see them.
 
     Windows see the same field and so agree on every cell that they see whole; that all polygons are disjoint is
-    nevertheless enforced here, and what had to be taken away is counted. Windows are settled in the order of the
-    plan, so the result does not depend on the number of workers.
+    nevertheless enforced here, and what had to be taken away is counted. A pixel goes to the first window, in the
+    order of the plan, that found a cell there, whether or not that cell then lost it to a window before: so what
+    a window gives out depends on what the windows around it found, not on what they gave out. The result does not
+    depend on the number of workers, nor on the parts into which the image is cut.
 
     Attributes
     ----------
@@ -39,24 +41,32 @@ class Frontier:
         self.overlap_px = 0
         self.duplicates = 0
 
-    def settle(self, cells: WindowCells, columns: tuple[int, int]) -> WindowCells:
-        """Return the window's cells without the pixels taken before, and claim those that other windows see.
+    def forget(self, seen: Box, next_x0: int) -> None:
+        """Drop the claims that no later window sees.
 
         Parameters
         ----------
-        columns
-            First column that the windows of this strip see, and first that those of the next strip will see;
-            what no later window sees is forgotten.
+        seen
+            What this and all later windows of the strip see.
+        next_x0
+            First column that the windows of later strips see.
         """
-        left, right = columns
         self._claims = [
             claim
             for claim in self._claims
-            if claim.box.x1 > left and (claim.box.y1 > cells.outer.y0 or claim.box.x1 > right)
+            if claim.box.x1 > seen.x0 and (claim.box.y1 > seen.y0 or claim.box.x1 > next_x0)
         ]
-        cells = self._without_taken(cells)
-        self._claim(cells)
-        return cells
+
+    def settle(self, cells: WindowCells) -> WindowCells:
+        """Return the window's cells without the pixels taken before, and claim those that other windows see."""
+        settled = self._without_taken(cells)
+        self.claim(cells)
+        return settled
+
+    def claim(self, cells: WindowCells) -> None:
+        """Claim the pixels of a window's cells that other windows see."""
+        for box, mask in _outside(cells.labels, cells.inner.shifted(-cells.outer.y0, -cells.outer.x0)):
+            self._claims.append(_Claim(box.shifted(cells.outer.y0, cells.outer.x0), mask))
 
     def _without_taken(self, cells: WindowCells) -> WindowCells:
         taken = np.zeros(cells.labels.shape, np.bool_)
@@ -82,10 +92,6 @@ class Frontier:
             scores=cells.scores[keep[1:]],
             flow_errors=cells.flow_errors[keep[1:]],
         )
-
-    def _claim(self, cells: WindowCells) -> None:
-        for box, mask in _outside(cells.labels, cells.inner.shifted(-cells.outer.y0, -cells.outer.x0)):
-            self._claims.append(_Claim(box.shifted(cells.outer.y0, cells.outer.x0), mask))
 
 
 def _outside(labels: Labels, inner: Box) -> list[tuple[Box, NDArray[np.bool_]]]:

@@ -1,5 +1,6 @@
 """The image's pixels and the network's: one is the other, scaled so that a cell has the network's diameter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,6 +51,19 @@ class Geometry:
         """Return the first image column whose centre is at or beyond each of two network columns."""
         n_image, n_network = self.image_shape[1], self.network_shape[1]
         return _first_inside(start, n_image, n_network), _first_inside(stop, n_image, n_network)
+
+    def image_lines(self, lines: Sequence[float], *, axis: int) -> tuple[int, ...]:
+        """Return the pixel edges of the image nearest to lines across the network's grid, rising, each once.
+
+        Parameters
+        ----------
+        lines
+            Distances from the image's border along the axis, in network pixels.
+        axis
+            0 for y, 1 for x.
+        """
+        ratio = self.image_shape[axis] / self.network_shape[axis]
+        return tuple(sorted({round(line * ratio) for line in lines}))
 
     def image_labels(self, labels: Labels, box: Box) -> Labels:
         """Return labels of a box of network pixels on the image's grid, by the nearest network pixel.

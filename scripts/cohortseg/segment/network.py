@@ -1,5 +1,6 @@
 """What a segmentation needs of a network."""
 
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -28,9 +29,14 @@ class FieldNetwork(Protocol):
     def size_model(self) -> StyleSize | None:
         """The size model that the user gave with the network, if any."""
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether larger batches pay."""
-
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Map (n, channels, y, x) float32 to (n, 3, y, x) fields and (n, features) styles."""
+
+    def stream(
+        self, tiles: Iterator[NDArray[np.float32]], batch_size: int | None
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Map (channels, y, x) float32 tiles of one shape to (3, y, x) fields, in order.
+
+        Takes tiles ahead of need, as many as it keeps under way and no more; `batch_size` is how many a GPU takes at
+        once, None for as many as fit.
+        """

@@ -1,8 +1,10 @@
 """From an opened image and settings to a task: channels, percentiles, diameter, scale."""
 
+from dataclasses import dataclass
+
 from cohortseg.segment.diameter import Diameter, FirstPass, estimate_diameter, predict_diameter
 from cohortseg.segment.geometry import Geometry
-from cohortseg.segment.inputs import choose_channels, measure_normalisation
+from cohortseg.segment.inputs import Normalisation, choose_channels, measure_normalisation
 from cohortseg.segment.network import FieldNetwork
 from cohortseg.segment.stream import Task
 from cohortseg.segment.tally import Tally
@@ -10,10 +12,16 @@ from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ImageSource
 
 
-def prepare_task(
-    source: ImageSource, network: FieldNetwork, settings: SegmentSettings, tally: Tally
-) -> tuple[Task, Diameter]:
-    """Decide what the image alone decides, before the first tile.
+@dataclass(frozen=True)
+class Prepared:
+    """What all of an image has to be looked at for, before the first tile."""
+
+    normalisation: Normalisation
+    diameter: Diameter
+
+
+def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, tally: Tally) -> Prepared:
+    """Measure what the image alone decides: its percentiles, and the diameter of its cells.
 
     The diameter is the one given, else the size model's, else estimated.
 
@@ -33,5 +41,11 @@ def prepare_task(
             diameter = predict_diameter(network.size_model, first_pass)
         else:
             diameter = estimate_diameter(first_pass)
-    geometry = Geometry(source.shape, network.diameter_px / diameter.diameter_px)
-    return Task(source, network, mix, normalisation, geometry, settings), diameter
+    return Prepared(normalisation, diameter)
+
+
+def make_task(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, prepared: Prepared) -> Task:
+    """Return the task of segmenting an image that was prepared with the same network and settings."""
+    mix = choose_channels(source, settings.channels, network.n_inputs)
+    geometry = Geometry(source.shape, network.diameter_px / prepared.diameter.diameter_px)
+    return Task(source, network, mix, prepared.normalisation, geometry, settings)

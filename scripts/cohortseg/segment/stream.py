@@ -1,16 +1,18 @@
 """One pass over an image: tiles in, cells out, in flat memory."""
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import geopandas
 import numpy as np
-from numpy.typing import NDArray
 
-from cohortseg.arrays import Box
+from cohortseg.arrays import Box, Field
 from cohortseg.errors import SettingsError
 from cohortseg.segment.cells import WindowCells, window_cells
 from cohortseg.segment.field import NO_CELL_LOGIT, RollingField
@@ -22,17 +24,17 @@ from cohortseg.segment.table import cell_table
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ImageSource
-from cohortseg.tiling import Strip, TileGrid, Window, plan_strips, plan_tiles
+from cohortseg.tiling import WHOLE, Part, Strip, TileGrid, Window, plan_strips, plan_tiles, select_part
 
 # What a window sees around its core, in diameters of a cell on the network's grid: a cell whose seed lies in the
-# core is seen whole, with the neighbours that press on it, as long as each is at most half of this.
+# core is seen whole, with the neighbours that press on it, as long as each is at most half of this. For larger cells
+# the window is looked at with twice as much.
 _HALO_DIAMETERS = 4
 # Columns of the network's grid that are streamed together; bounds the memory for wide images.
 _STRIP_PX = 8192
 # How far beyond the image the network sees, as nothing: in training, too, images end in nothing, while the end of a
 # crop means that cells go on. Without it, cells on the image's border would point beyond it and be lost.
 _BORDER_PX = 16
-_BATCH_ON_GPU = 8
 
 
 @dataclass(frozen=True)
@@ -46,107 +48,198 @@ class Task:
     geometry: Geometry
     settings: SegmentSettings
 
-    def read(self, box: Box) -> NDArray[np.float32] | None:
+    def read(self, box: Box) -> Field | None:
         """Return a tile as the network sees it, or None where the image is constant."""
         return read_input(
             self.source, self.mix, self.normalisation, self.geometry, box=box, n_inputs=self.network.n_channels
         )
 
+    @cached_property
+    def grid(self) -> TileGrid:
+        """Tiles of the image on the network's grid.
 
-def stream_cells(task: Task, tally: Tally, on_progress: Callable[[Tally], None]) -> Iterator[geopandas.GeoDataFrame]:
-    """Segment an image and yield its cells, one table a window, in a fixed order.
+        Raises
+        ------
+        SettingsError
+            If tiles of the size asked for do not fit the network's stride.
+        """
+        pipeline, stride_px = self.settings.pipeline, self.network.stride_px
+        smallest_px = 2 * (_BORDER_PX + stride_px)
+        if pipeline.infer_size % stride_px or pipeline.infer_size < smallest_px:
+            raise SettingsError(
+                f"pipeline.infer_size is {pipeline.infer_size}",
+                f"this network takes multiples of {stride_px}, at least {smallest_px}",
+                "Correct pipeline.infer_size.",
+            )
+        return plan_tiles(
+            self.geometry.network_shape,
+            tile_px=pipeline.infer_size,
+            margin_px=pipeline.overlap_margin,
+            border_px=_BORDER_PX,
+            stride_px=stride_px,
+        )
 
-    Reading and forward run in the calling thread, post-processing and tracing in workers; what waits between them
-    is bounded by `pipeline.postprocess_queue_size` windows. `cell_id` counts from 1 over all tables.
+    @cached_property
+    def strips(self) -> tuple[Strip, ...]:
+        """Windows of the whole image on the network's grid."""
+        pipeline = self.settings.pipeline
+        halo_px = max(pipeline.overlap_margin, round(_HALO_DIAMETERS * self.network.diameter_px))
+        # A shrunken image has more pixels in a window than the network's grid has: smaller cores keep them bounded.
+        core_px = max(2 * halo_px, round(pipeline.infer_size * min(1.0, 2 * self.geometry.scale)))
+        return plan_strips(self.geometry.network_shape, core_px=core_px, halo_px=halo_px, strip_px=_STRIP_PX)
+
+
+def seam_lines(task: Task) -> AuditLines:
+    """Return where, in image pixels, tiles give way to one another and windows hand over their cells."""
+    rows, columns = window_borders(task.strips)
+    y, x = task.grid.y.seams + rows, task.grid.x.seams + columns
+    return AuditLines(y=task.geometry.image_lines(y, axis=0), x=task.geometry.image_lines(x, axis=1))
+
+
+def stream_cells(
+    task: Task, tally: Tally, on_progress: Callable[[Tally], None], part: Part = WHOLE
+) -> Iterator[geopandas.GeoDataFrame]:
+    """Segment an image, or a part of it, and yield its cells, one table a window, in a fixed order.
+
+    Tiles are read ahead in threads, the network runs in the calling thread, post-processing and tracing in threads
+    again; what waits between them is bounded by `pipeline.read_queue_size` tiles and
+    `pipeline.postprocess_queue_size` windows. `cell_id` counts from 1 over all tables; the tables of all parts, one
+    after the other, are those of the whole image, but for the numbers.
 
     Parameters
     ----------
     tally
         Filled on the way.
     on_progress
-        Called after each batch of tiles, and at the end.
+        Called after each tile, and at the end.
 
     Raises
     ------
     SettingsError
         If tiles of the size asked for do not fit the network's stride.
     """
-    pipeline, network = task.settings.pipeline, task.network
-    smallest_px = 2 * (_BORDER_PX + network.stride_px)
-    if pipeline.infer_size % network.stride_px or pipeline.infer_size < smallest_px:
-        raise SettingsError(
-            f"pipeline.infer_size is {pipeline.infer_size}",
-            f"this network takes multiples of {network.stride_px}, at least {smallest_px}",
-            "Correct pipeline.infer_size.",
-        )
-    shape = task.geometry.network_shape
-    grid = plan_tiles(
-        shape,
-        tile_px=pipeline.infer_size,
-        margin_px=pipeline.overlap_margin,
-        border_px=_BORDER_PX,
-        stride_px=network.stride_px,
-    )
-    halo_px = max(pipeline.overlap_margin, round(_HALO_DIAMETERS * network.diameter_px))
-    # A shrunken image has more pixels in a window than the network's grid has: smaller cores keep them bounded.
-    core_px = max(2 * halo_px, round(pipeline.infer_size * min(1.0, 2 * task.geometry.scale)))
-    strips = plan_strips(shape, core_px=core_px, halo_px=halo_px, strip_px=_STRIP_PX)
-    tally.tiles = sum(len(grid.y.starts) * len(grid.x.reaching(*strip.columns)) for strip in strips)
-    with _Workers(task, tally) as workers:
-        for strip in strips:
-            yield from _stream_strip(task, grid, strip, workers, tally, on_progress)
+    strips = select_part(task.strips, part)
+    tiles = [_tiles_of(task.grid, strip) for strip in strips]
+    tally.tiles = sum(map(len, tiles))
+    cores = (window.core for strip in strips for row in strip.rows for window in row if not window.ghost)
+    tally.image_px = sum(math.prod(task.geometry.image_box(core).shape) for core in cores)
+    with (
+        _Workers(task, tally) as workers,
+        closing(_fields(task, (task.grid.box(*tile) for needed in tiles for tile in needed), tally)) as fields,
+    ):
+        for strip, needed in zip(strips, tiles, strict=True):
+            yield from _stream_strip(strip, _Tiles(task, needed, fields, tally, on_progress), workers)
         yield from workers.finish()
     on_progress(tally)
 
 
-def _stream_strip(
-    task: Task,
-    grid: TileGrid,
-    strip: Strip,
-    workers: "_Workers",
-    tally: Tally,
-    on_progress: Callable[[Tally], None],
-) -> Iterator[geopandas.GeoDataFrame]:
-    """Run the tiles of a strip row by row, and hand over each row of windows once its field is final."""
-    band = RollingField(strip.columns)
+def _tiles_of(grid: TileGrid, strip: Strip) -> list[tuple[int, int]]:
+    """Return the tiles, by row and column, that a strip's windows see, in the order in which they are run."""
+    seen = strip.seen
+    columns = grid.x.reaching(seen.x0, seen.x1)
+    return [(row, column) for row in grid.y.reaching(seen.y0, seen.y1) for column in columns]
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """The tiles of a strip, and where their fields come from."""
+
+    task: Task
+    needed: list[tuple[int, int]]
+    fields: Iterator[Field | None]
+    tally: Tally
+    on_progress: Callable[[Tally], None]
+
+    def blend_into(self, band: RollingField) -> Iterator[int]:
+        """Add tile after tile to a band, and yield after each row of tiles the row above which all is final."""
+        grid = self.task.grid
+        for i, (row, column) in enumerate(self.needed):
+            values, used = next(self.fields), grid.used(row, column)
+            with self.tally.timed("blend"):
+                if values is None:
+                    values = _no_cells(used.shape)
+                else:
+                    values = values[:, *used.shifted(-grid.y.starts[row], -grid.x.starts[column]).slices]
+                band.add(used, values, grid.weights(row, column))
+            self.tally.tiles_done += 1
+            self.on_progress(self.tally)
+            if i + 1 == len(self.needed):
+                yield grid.shape[0]
+            elif self.needed[i + 1][0] > row:
+                yield grid.y.used(row + 1)[0]
+
+
+def _stream_strip(strip: Strip, tiles: _Tiles, workers: "_Workers") -> Iterator[geopandas.GeoDataFrame]:
+    """Hand over each row of windows once its field is final."""
+    band = RollingField(strip.seen)
     waiting = deque(strip.rows)
-    columns = task.geometry.image_columns(strip.columns[0], strip.next_x0)
-    for row in range(len(grid.y.starts)):
-        for column, values in _forward_row(task, grid, row, grid.x.reaching(*strip.columns), tally, on_progress):
-            band.add(grid.used(row, column), values, grid.weights(row, column))
-        last = row == len(grid.y.starts) - 1
-        final = grid.shape[0] if last else grid.y.used(row + 1)[0]
-        while waiting and waiting[0][0].outer.y1 <= final:
+    for final_y in tiles.blend_into(band):
+        while waiting and max(window.wide.y1 for window in waiting[0]) <= final_y:
+            seen = Strip(tuple(waiting), strip.next_x0).seen
             for window in waiting.popleft():
-                yield from workers.submit(window, band.take(window.outer), columns)
+                yield from workers.submit(window, band.take(window.wide), seen, strip.next_x0)
         if waiting:
-            band.drop_above(waiting[0][0].outer.y0)
+            band.drop_above(Strip(tuple(waiting), strip.next_x0).seen.y0)
 
 
-def _forward_row(
-    task: Task, grid: TileGrid, row: int, columns: range, tally: Tally, on_progress: Callable[[Tally], None]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the used part of each tile's output, (3, y, x), from left to right."""
-    batch_size = task.settings.pipeline.batch_size or (_BATCH_ON_GPU if task.network.on_gpu else 1)
-    for first in range(columns.start, columns.stop, batch_size):
-        batch = range(first, min(first + batch_size, columns.stop))
+def _fields(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[Field | None, None, None]:
+    """Yield the network's output for each tile, (3, y, x), in order; None for those without signal."""
+    pipeline = task.settings.pipeline
+    has_signal: deque[bool] = deque()
+
+    def with_signal(tiles: Iterable[Field | None]) -> Iterator[Field]:
+        for tile in tiles:
+            has_signal.append(tile is not None)
+            if tile is not None:
+                yield tile
+
+    with closing(_read_ahead(task, boxes, tally)) as tiles:
+        given = with_signal(tally.timed_each("wait_for_tiles", tiles))
+        with closing(task.network.stream(given, pipeline.batch_size)) as outputs:
+            for values in tally.timed_each("forward", outputs):
+                while not has_signal.popleft():
+                    tally.tiles_skipped += 1
+                    yield None
+                yield values
+        for _ in has_signal:
+            tally.tiles_skipped += 1
+            yield None
+
+
+def _read_ahead(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[Field | None, None, None]:
+    """Yield the tiles in order, read by threads that are at most so many tiles ahead."""
+
+    def read(box: Box) -> Field | None:
         with tally.timed("read"):
-            tiles = [task.read(grid.box(row, column)) for column in batch]
-        with tally.timed("forward"):
-            signal = [tile for tile in tiles if tile is not None]
-            fields = iter(task.network.forward(np.stack(signal))[0] if signal else ())
-        for column, tile in zip(batch, tiles, strict=True):
-            box = grid.used(row, column).shifted(-grid.y.starts[row], -grid.x.starts[column])
-            yield column, (_no_cells(box.shape) if tile is None else next(fields)[:, *box.slices])
-        tally.tiles_done += len(batch)
-        tally.tiles_skipped += len(batch) - len(signal)
-        on_progress(tally)
+            return task.read(box)
+
+    waiting: deque[Future[Field | None]] = deque()
+    pool = ThreadPoolExecutor(task.settings.pipeline.n_read_workers, "read")
+    try:
+        for box in boxes:
+            waiting.append(pool.submit(read, box))
+            if len(waiting) > task.settings.pipeline.read_queue_size:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _no_cells(shape: tuple[int, int]) -> NDArray[np.float32]:
+def _no_cells(shape: tuple[int, int]) -> Field:
     values = np.zeros((3, *shape), np.float32)
     values[2] = NO_CELL_LOGIT
     return values
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A window in the hands of a worker; what it and all later windows of the strip see; what later strips see."""
+
+    cells: Future[WindowCells]
+    window: Window
+    seen: Box
+    next_x0: int
 
 
 class _Workers:
@@ -159,7 +252,7 @@ class _Workers:
         self._queue_size = pipeline.postprocess_queue_size
         self._post = ThreadPoolExecutor(pipeline.n_postprocess_processes, "postprocess")
         self._merge = ThreadPoolExecutor(pipeline.n_merge_tile_processes, "merge")
-        self._windows: deque[tuple[Future[WindowCells], tuple[int, int]]] = deque()
+        self._windows: deque[_Waiting] = deque()
         self._tables: deque[Future[geopandas.GeoDataFrame]] = deque()
 
     def __enter__(self) -> Self:
@@ -169,11 +262,10 @@ class _Workers:
         for pool in (self._post, self._merge):
             pool.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def submit(
-        self, window: Window, values: NDArray[np.float32], columns: tuple[int, int]
-    ) -> Iterator[geopandas.GeoDataFrame]:
+    def submit(self, window: Window, values: Field, seen: Box, next_x0: int) -> Iterator[geopandas.GeoDataFrame]:
         """Queue a window; yield tables that are ready, waiting for some where the queue is full."""
-        self._windows.append((self._post.submit(self._window_cells, values, window), columns))
+        cells = self._post.submit(self._window_cells, values, window)
+        self._windows.append(_Waiting(cells, window, seen, next_x0))
         yield from self._drain(self._queue_size)
 
     def finish(self) -> Iterator[geopandas.GeoDataFrame]:
@@ -181,21 +273,30 @@ class _Workers:
         yield from self._drain(0)
 
     def _drain(self, allowed: int) -> Iterator[geopandas.GeoDataFrame]:
-        with self._tally.timed("wait"):
-            while len(self._windows) > allowed or (self._windows and self._windows[0][0].done()):
-                future, columns = self._windows.popleft()
-                cells = self._frontier.settle(future.result(), columns)
-                self._tally.windows += 1
-                self._tally.cells_cut += cells.n_cut
-                self._tables.append(self._merge.submit(self._table, cells))
+        with self._tally.timed("wait_for_windows"):
+            while len(self._windows) > allowed or (self._windows and self._windows[0].cells.done()):
+                self._settle(self._windows.popleft())
         while len(self._tables) > allowed or (self._tables and self._tables[0].done()):
             table = self._tables.popleft().result()
             table["cell_id"] += self._tally.cells
             self._tally.cells += len(table)
-            self._tally.overlap_px, self._tally.duplicates = self._frontier.overlap_px, self._frontier.duplicates
             yield table
 
-    def _window_cells(self, values: NDArray[np.float32], window: Window) -> WindowCells:
+    def _settle(self, waiting: _Waiting) -> None:
+        geometry, tally = self._task.geometry, self._tally
+        next_x0, _ = geometry.image_columns(waiting.next_x0, waiting.next_x0)
+        self._frontier.forget(geometry.image_box(waiting.seen), next_x0)
+        cells = waiting.cells.result()
+        if waiting.window.ghost:
+            self._frontier.claim(cells)
+            return
+        tally.windows += 1
+        tally.windows_grown += cells.grown
+        tally.cells_cut += cells.n_cut
+        self._tables.append(self._merge.submit(self._table, self._frontier.settle(cells)))
+        tally.overlap_px, tally.duplicates = self._frontier.overlap_px, self._frontier.duplicates
+
+    def _window_cells(self, values: Field, window: Window) -> WindowCells:
         with self._tally.timed("postprocess"):
             return window_cells(values, window, self._task.geometry, self._task.settings.postprocess)
 

@@ -4,9 +4,12 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -17,24 +20,32 @@ class Tally:
 
     Attributes
     ----------
+    image_px
+        Pixels of the image, or of the part of it, that are to be segmented.
     tiles, tiles_done, tiles_skipped
         Tiles of the plan (one that two strips need counts twice), those that are done, and of these the constant ones.
     windows, cells
         Windows post-processed, and cells given out.
+    windows_grown
+        Windows that were looked at once more with two halos, for a cell that reached the border of one.
     cells_cut
-        Cells that reach the border of what their window sees.
+        Cells that reach the border of even what their window saw at last.
     overlap_px, duplicates
         As `Frontier` counts them.
     seconds_s
-        By stage. Of stages that run in several workers at once, the sum over the workers.
+        By stage. Of stages that run in several workers at once, the sum over the workers. `forward` is how long
+        the calling thread waited for the network, `wait_for_tiles` within that for tiles to be read, and
+        `wait_for_windows` for windows to be post-processed.
     peak_memory_bytes
         By stage: the largest memory that the process had held by the end of it.
     """
 
+    image_px: int = 0
     tiles: int = 0
     tiles_done: int = 0
     tiles_skipped: int = 0
     windows: int = 0
+    windows_grown: int = 0
     cells: int = 0
     cells_cut: int = 0
     overlap_px: int = 0
@@ -47,11 +58,31 @@ class Tally:
     def timed(self, stage: str) -> Iterator[None]:
         """Add the time spent within to a stage; from any thread."""
         start = time.perf_counter()
-        yield
-        elapsed_s = time.perf_counter() - start
+        try:
+            yield
+        finally:
+            self._add(stage, time.perf_counter() - start)
+
+    def _add(self, stage: str, elapsed_s: float) -> None:
         with self._lock:
             self.seconds_s[stage] = self.seconds_s.get(stage, 0.0) + elapsed_s
             self.peak_memory_bytes[stage] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_RSS_UNIT
+
+    def timed_each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items, adding the time that each takes to come to a stage."""
+        iterator = iter(items)
+        while True:
+            with self.timed(stage):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    @property
+    def done_px(self) -> int:
+        """About how many pixels of the image have been through the network."""
+        return self.image_px * self.tiles_done // max(self.tiles, 1)
 
     def counts(self) -> dict[str, int]:
         """Return what was counted of a finished image."""
@@ -59,6 +90,7 @@ class Tally:
             "tiles": self.tiles,
             "tiles_skipped": self.tiles_skipped,
             "windows": self.windows,
+            "windows_grown": self.windows_grown,
             "cells": self.cells,
             "cells_cut": self.cells_cut,
             "overlap_px": self.overlap_px,

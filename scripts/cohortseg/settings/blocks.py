@@ -37,9 +37,16 @@ class PipelineSettings(FrozenModel):
         multiple_of=16,
     )
     overlap_margin: int = setting(
-        32, "Halo of a tile on each side, counted in the network's pixels.", unit="px", ge=0, le=2048
+        64, "Halo of a tile on each side, counted in the network's pixels.", unit="px", ge=0, le=2048
     )
-    batch_size: int | None = setting(None, "Tiles in one forward pass; null: 1 on a CPU, 8 on a GPU.", ge=1, le=1024)
+    batch_size: int | None = setting(
+        None,
+        "Tiles that a GPU takes at once; null: as many as its free memory holds. A CPU takes one a core.",
+        ge=1,
+        le=1024,
+    )
+    n_read_workers: int = setting(2, "Workers that read tiles ahead of the network.", ge=1, le=256)
+    read_queue_size: int = setting(4, "Tiles that are read ahead of the network; bounds the memory.", ge=1, le=1024)
     n_postprocess_processes: int = setting(
         2, "Workers that turn the network's output into cells while the next tiles are inferred.", ge=1, le=256
     )

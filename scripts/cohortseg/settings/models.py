@@ -68,7 +68,7 @@ class SegmentSettings(FrozenModel):
 
     def decisive(self) -> dict[str, Any]:
         """Return as plain data what decides the result: all but where, by how many hands, and under what name."""
-        hands = {"batch_size", "n_postprocess_processes", "postprocess_queue_size", "n_merge_tile_processes"}
+        hands = set(PipelineSettings.model_fields) - {"infer_size", "overlap_margin"}
         return self.model_dump(mode="json", exclude={"device": True, "modality": True, "pipeline": hands})
 
 
@@ -79,6 +79,9 @@ class Settings(SegmentSettings):
         "config/samples.tsv", "Sample sheet, relative to the working directory or absolute.", min_length=1
     )
     results: str = setting("results", "Folder of the results, relative to the working directory.", min_length=1)
+    scatter: int = setting(
+        1, "Jobs that an image is cut into, for images too large for one; the cells are the same.", ge=1, le=1000
+    )
     rasterise: RasteriseSettings = Field(default_factory=RasteriseSettings, description=RasteriseSettings.__doc__)
     quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)
     stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)

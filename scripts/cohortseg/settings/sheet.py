@@ -43,6 +43,8 @@ class Sample:
         The 3D stack that the image is a plane of, and its position there; both or neither.
     segment
         The config with this row's overrides applied.
+    scatter
+        Jobs that the image is cut into.
     """
 
     sample: str
@@ -51,15 +53,16 @@ class Sample:
     z_index: int | None
     labels: str | None
     segment: SegmentSettings
+    scatter: int
 
 
 def _split_channels(text: Any) -> Any:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
-def _overrides(key: str) -> Any:
-    field = SegmentSettings.model_fields[key]
-    return Field(default=None, description=f"Overrides `{key}` of the config. {field.description}")
+def _overrides(key: str, **bounds: int) -> Any:
+    field = Settings.model_fields[key]
+    return Field(default=None, description=f"Overrides `{key}` of the config. {field.description}", **bounds)
 
 
 class SheetColumns(FrozenModel):
@@ -84,6 +87,7 @@ class SheetColumns(FrozenModel):
     series: int | None = _overrides("series")
     level: int | None = _overrides("level")
     plane: int | None = _overrides("plane")
+    scatter: int | None = _overrides("scatter", ge=1, le=1000)
     labels: str | None = Field(
         default=None, min_length=1, description="Ground truth, a label image; relative to the sheet or absolute."
     )
@@ -172,6 +176,7 @@ def _parse_row(
         z_index=columns.z_index,
         labels=absolute.get("labels"),
         segment=segment,
+        scatter=settings.scatter if columns.scatter is None else columns.scatter,
     )
     return sample, faults
 

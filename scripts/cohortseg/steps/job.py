@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from cohortseg.stores.tables import write_json
 _LOGGER = logging.getLogger("cohortseg")
 
 
-def run_job(snakemake: Any, step: Callable[[], None]) -> None:
+def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", supersedes: Sequence[str] = ()) -> None:
     """Run the step of a rule, logging to the rule's log file and to standard error.
 
     A failure ends the process with status 2 (an error that the user can act on, logged as one line) or 1 (any other,
@@ -23,10 +23,15 @@ def run_job(snakemake: Any, step: Callable[[], None]) -> None:
     ----------
     snakemake
         The object that Snakemake gives to scripts: its rule, output and log are used.
+    part
+        What tells this job's failure from that of other jobs of the rule on the same sample.
+    supersedes
+        Rules whose failures no longer count once this one is done, since it makes the same in another way.
     """
     log = Path(snakemake.log[0])
     _log_to(log)
-    failure = Path(snakemake.output[0]).parent / f"failure.{snakemake.rule}.json"
+    folder = Path(snakemake.output[0]).parent
+    failure = folder / (f"failure.{snakemake.rule}.{part}.json" if part else f"failure.{snakemake.rule}.json")
     try:
         step()
     except CohortsegError as error:
@@ -39,6 +44,14 @@ def run_job(snakemake: Any, step: Callable[[], None]) -> None:
         _record(failure, snakemake.rule, log, error, {"message": f"{type(error).__name__}: {error}"})
         sys.exit(1)
     failure.unlink(missing_ok=True)
+    for rule in supersedes:
+        for superseded in find_failures(folder, rule):
+            superseded.unlink(missing_ok=True)
+
+
+def find_failures(folder: Path, rule: str) -> list[Path]:
+    """Return the failures that jobs of a rule left in a folder of results."""
+    return sorted(folder.glob(f"failure.{rule}.json")) + sorted(folder.glob(f"failure.{rule}.*.json"))
 
 
 def _record(path: Path, rule: str, log: Path, error: Exception, facts: dict[str, str]) -> None:

@@ -35,7 +35,8 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
     dict
         `results_version`; `results`, the folder; `settings`, the whole config; `samples`, by name: image, labels,
         stack, z_index, `segment` with all settings of its segmentation, `decisive` with those that decide the
-        result; `stacks`, by name: sample and z_index of each plane, in z order; `stitch_decisive`.
+        result, `scatter`, the jobs it is cut into; `stacks`, by name: sample and z_index of each plane, in z order;
+        `stitch_decisive`.
 
     Raises
     ------
@@ -65,6 +66,7 @@ def _sample_plan(sample: Sample) -> dict[str, Any]:
         "z_index": sample.z_index,
         "segment": sample.segment.model_dump(mode="json"),
         "decisive": sample.segment.decisive(),
+        "scatter": sample.scatter,
     }
 
 

@@ -33,24 +33,44 @@ def log_progress() -> OnProgress:
         if now - last >= _LINE_EVERY_S:
             last = now
             left_s = (now - start) * (tally.tiles - tally.tiles_done) / max(tally.tiles_done, 1)
-            _LOGGER.info("%d of %d tiles, %d cells, %.0f s left", tally.tiles_done, tally.tiles, tally.cells, left_s)
+            _LOGGER.info(
+                "%d of %d tiles, %d cells, %s, %.0f s left",
+                tally.tiles_done, tally.tiles, tally.cells, _speed(tally, now - start), left_s,
+            )  # fmt: skip
 
     return report
 
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[OnProgress]:
-    """Show a bar on standard error while an image is segmented, with tiles done, cells and the time left."""
+    """Show a bar on standard error while an image is segmented: tiles done, cells, pixels a second, time left.
+
+    Where standard error is no terminal, lines are logged now and then instead.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield log_progress()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tiles, {task.fields[cells]} cells"),
+        TextColumn("tiles, {task.fields[cells]} cells, {task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None, cells=0)
-        yield lambda tally: bar.update(task, total=tally.tiles, completed=tally.tiles_done, cells=tally.cells)
+    start = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(name, total=None, cells=0, speed="starting")
+
+        def report(tally: Tally) -> None:
+            speed = _speed(tally, time.monotonic() - start)
+            bar.update(task, total=tally.tiles, completed=tally.tiles_done, cells=tally.cells, speed=speed)
+
+        yield report
+
+
+def _speed(tally: Tally, elapsed_s: float) -> str:
+    return f"{tally.done_px / max(elapsed_s, 1e-3) / 1e6:.2f} Mpx/s"
 
 
 @contextmanager

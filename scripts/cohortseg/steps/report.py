@@ -15,10 +15,10 @@ from cohortseg.report import (
     render_report,
     summarise,
 )
-from cohortseg.steps.job import run_job
+from cohortseg.steps.job import find_failures, run_job
 from cohortseg.stores.tables import read_json, read_parquet, write_bytes, write_parquet, write_tsv
 
-_SAMPLE_RULES = ("segment", "rasterise", "quantify", "evaluate")
+_SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "evaluate")
 _STACK_RULES = ("assemble", "stitch")
 
 
@@ -89,8 +89,8 @@ def _read_stack(results: Path, name: str, planes: Sequence[Mapping[str, Any]]) -
 
 def _read_failure(folder: Path, rules: Sequence[str]) -> dict[str, Any] | None:
     """Return the failure of the first rule that left one."""
-    paths = [folder / f"failure.{rule}.json" for rule in rules]
-    return next((read_json(path) for path in paths if path.is_file()), None)
+    paths = [path for rule in rules for path in find_failures(folder, rule)]
+    return read_json(paths[0]) if paths else None
 
 
 def _optional_json(path: Path) -> dict[str, Any] | None:

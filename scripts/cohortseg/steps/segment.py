@@ -1,16 +1,17 @@
 """Step segment: an image in, its cells as polygons.parquet and what was done as metadata.json out."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cohortseg import __version__
 from cohortseg.networks import Network, use_threads
+from cohortseg.segment.audit import SeamAudit
 from cohortseg.segment.diameter import Diameter
-from cohortseg.segment.prepare import prepare_task
-from cohortseg.segment.stream import Task, stream_cells
+from cohortseg.segment.prepare import make_task, prepare
+from cohortseg.segment.stream import Task, seam_lines, stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.job import run_job
@@ -19,9 +20,10 @@ from cohortseg.stores.images import open_image
 from cohortseg.stores.polygons import PolygonWriter
 from cohortseg.stores.source import ImageSource, PageSelection
 from cohortseg.stores.tables import write_json
+from cohortseg.tiling import WHOLE, Part
 
 _LOGGER = logging.getLogger("cohortseg")
-_PACKAGES = ("torch", "numpy", "numba", "tifffile", "zarr", "shapely", "pyarrow")
+_PACKAGES = ("torch", "openvino", "numpy", "numba", "tifffile", "zarr", "shapely", "pyarrow")
 
 
 def main(snakemake: Any) -> None:
@@ -30,19 +32,18 @@ def main(snakemake: Any) -> None:
     def step() -> None:
         use_threads(snakemake.threads)
         settings = load_block(SegmentSettings, snakemake.params.settings)
-        network = Network.of(settings)
         segment_file(
             Path(snakemake.input.image),
             Path(snakemake.output.polygons),
             Path(snakemake.output.metadata),
-            network,
+            Network.of(settings),
             settings,
             sample=snakemake.params.sample,
             z_index=snakemake.params.z_index,
             on_progress=log_progress(),
         )
 
-    run_job(snakemake, step)
+    run_job(snakemake, step, supersedes=("prepare", "segment_part", "gather"))
 
 
 def segment_file(
@@ -59,27 +60,53 @@ def segment_file(
     """Segment one image file into `polygons` and `metadata`, and return what was counted."""
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source:
-        _warn_of_unused(source, settings, sample)
+        warn_of_unused(source, settings, sample)
         with tally.timed("total"):
-            task, diameter = prepare_task(source, network, settings, tally)
-            _LOGGER.info(
-                "%s: %d x %d px, channels %s, diameter %.1f px (%s)",
-                sample, *source.shape, ", ".join(task.mix.names), diameter.diameter_px, diameter.origin,
-            )  # fmt: skip
-            with PolygonWriter(polygons, shape=source.shape) as writer:
-                for table in stream_cells(task, tally, on_progress):
-                    writer.append(table)
-        facts = describe(task, network, diameter, tally)
-    write_json(metadata, {"sample": sample, "z_index": z_index, **facts})
-    _LOGGER.info("%s: %d cells in %.1f s", sample, tally.cells, tally.seconds_s["total"])
-    if tally.cells == 0:
-        _LOGGER.warning("%s: no cells were found", sample)
-    if tally.cells_cut:
-        _LOGGER.warning("%s: %d cells are larger than the window sees around them", sample, tally.cells_cut)
+            prepared = prepare(source, network, settings, tally)
+            task = make_task(source, network, settings, prepared)
+            log_start(task, prepared.diameter, sample)
+            audit = write_cells(task, polygons, tally, on_progress)
+        facts = describe(task, network, prepared.diameter, tally)
+    facts = {"sample": sample, "z_index": z_index, **facts, "seam_audit": audit.result()}
+    write_json(metadata, facts)
+    log_outcome(facts)
     return tally
 
 
-def _warn_of_unused(source: ImageSource, settings: SegmentSettings, sample: str) -> None:
+def write_cells(
+    task: Task, polygons: Path, tally: Tally, on_progress: Callable[[Tally], None], part: Part = WHOLE
+) -> SeamAudit:
+    """Segment an image, or a part of it, into polygons, and return what their outlines tell of seams."""
+    audit = SeamAudit(seam_lines(task), task.source.shape)
+    with PolygonWriter(polygons, shape=task.source.shape) as writer:
+        for table in stream_cells(task, tally, on_progress, part):
+            with tally.timed("write"):
+                writer.append(table)
+                audit.add(table)
+    return audit
+
+
+def log_start(task: Task, diameter: Diameter, sample: str) -> None:
+    """Say what is about to be segmented, and how."""
+    _LOGGER.info(
+        "%s: %d x %d px, channels %s, diameter %.1f px (%s)",
+        sample, *task.source.shape, ", ".join(task.mix.names), diameter.diameter_px, diameter.origin,
+    )  # fmt: skip
+
+
+def log_outcome(facts: Mapping[str, Any]) -> None:
+    """Say what metadata.json holds of a finished segmentation, and warn of what needs a look."""
+    sample, counts = facts["sample"], facts["counts"]
+    _LOGGER.info("%s: %d cells in %.1f s", sample, counts["cells"], facts["seconds"]["total"])
+    if counts["cells"] == 0:
+        _LOGGER.warning("%s: no cells were found", sample)
+    if counts["cells_cut"]:
+        _LOGGER.warning("%s: %d cells are larger than the windows see around them", sample, counts["cells_cut"])
+    for finding in facts["seam_audit"]["findings"]:
+        _LOGGER.warning("%s: %s", sample, finding)
+
+
+def warn_of_unused(source: ImageSource, settings: SegmentSettings, sample: str) -> None:
     """Say what of the file is not looked at, where the settings do not choose it."""
     if source.n_planes > 1 and settings.plane == 0:
         _LOGGER.warning("%s: the first of %d planes is segmented; set plane for another", sample, source.n_planes)
@@ -102,6 +129,8 @@ def describe(task: Task, network: Network, diameter: Diameter, tally: Tally) -> 
         "modality": settings.modality,
         "settings": settings.model_dump(mode="json"),
         "device": network.device_name,
+        "backend": network.backend,
+        "precision": network.precision,
         "counts": tally.counts(),
         "seconds": tally.seconds_s,
         "peak_memory_bytes": tally.peak_memory_bytes,

@@ -82,15 +82,27 @@ class GeoFile:
         """Number of rows."""
         return int(self._file.metadata.num_rows)
 
+    @property
+    def n_groups(self) -> int:
+        """Number of row groups."""
+        return int(self._file.num_row_groups)
+
+    def read_group(self, group: int) -> geopandas.GeoDataFrame:
+        """Read all columns but the covering one of a row group."""
+        return self._read(self._wanted(None), [group], None)
+
     def read(self, columns: Sequence[str] | None, box: Box | None) -> geopandas.GeoDataFrame:
         """Read columns of the rows whose bounds overlap a box; see `polygons.read_polygons`."""
-        wanted = [self._stored_name(name) for name in self._wanted(columns)]
+        groups = range(self.n_groups) if box is None else self._groups_in(box)
+        return self._read(self._wanted(columns), groups, box)
+
+    def _read(self, names: Sequence[str], groups: Sequence[int], box: Box | None) -> geopandas.GeoDataFrame:
+        wanted = [self._stored_name(name) for name in names]
         numbered = "cell_id" in wanted and "cell_id" not in self._names
         stored = [name for name in wanted if not (numbered and name == "cell_id")]
         missing = [name for name in stored if name not in self._names]
         if missing:
             raise missing_columns(self._path.name, missing, self._names)
-        groups = range(self._file.num_row_groups) if box is None else self._groups_in(box)
         covering = [self._bbox] if box is not None and self._bbox is not None else []
         with reading(self._path):
             table = self._file.read_row_groups(list(groups), columns=[*stored, *covering])

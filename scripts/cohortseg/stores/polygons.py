@@ -1,7 +1,7 @@
 """polygons.parquet: the cells of one image, appended in spatial order, read by box."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -137,6 +137,13 @@ def read_polygons(path: Path, *, columns: Sequence[str] | None, box: Box | None)
     """
     with GeoFile(path) as stored:
         return stored.read(columns, box)
+
+
+def read_polygon_groups(path: Path) -> Iterator[geopandas.GeoDataFrame]:
+    """Read all columns of the cells of a GeoParquet file, row group by row group. Errors as for `read_polygons`."""
+    with GeoFile(path) as stored:
+        for group in range(stored.n_groups):
+            yield stored.read_group(group)
 
 
 def count_polygons(path: Path) -> int:

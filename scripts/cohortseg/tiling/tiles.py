@@ -95,15 +95,16 @@ class TileGrid:
 
 
 def plan_tiles(shape: tuple[int, int], *, tile_px: int, margin_px: int, border_px: int, stride_px: int) -> TileGrid:
-    """Lay tiles of one size over an image, evenly, neighbours overlapping by at least twice the margin.
+    """Lay tiles of one shape over an image, evenly, neighbours overlapping by at least twice the margin.
 
     Parameters
     ----------
     shape
         Height and width of the image, in network pixels.
     tile_px
-        Side of a tile, a multiple of `stride_px`, at least 2 (border_px + stride_px). An image no larger than this is
-        one tile, with its border.
+        Largest side of a tile, a multiple of `stride_px`, at least 2 (border_px + stride_px). Tiles are as much
+        smaller as their number allows, and not always square. An image no larger than this is one tile, with its
+        border.
     margin_px
         Within this distance of a tile's own border its output counts little (nothing in the outer half), except
         where the border is the image's. At most a quarter of `tile_px`.
@@ -120,9 +121,10 @@ def _plan_axis(length_px: int, tile_px: int, margin_px: int, border_px: int, str
     if length_px <= tile_px:
         return AxisTiles(length_px, canvas, (-border_px,), 0.0)
     # One stride is kept in hand, since rounding the starts may widen a gap by as much.
-    step = max(tile_px - 2 * margin_px - stride_px, stride_px)
+    shared_px = 2 * margin_px + stride_px
+    count = -(-(canvas - tile_px) // max(tile_px - shared_px, stride_px)) + 1
+    tile_px = min(tile_px, -(-(canvas + (count - 1) * shared_px) // (count * stride_px)) * stride_px)
     spare = canvas - tile_px
-    count = -(-spare // step) + 1
     starts = tuple(round(i * spare / (count - 1) / stride_px) * stride_px - border_px for i in range(count))
     narrowest = min(after - before for before, after in pairwise(starts))
     return AxisTiles(length_px, tile_px, starts, min(margin_px / 2, narrowest / 2))

@@ -1,7 +1,8 @@
 """A network that is never wrong, so that what the engine makes of it can be compared bit for bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from cohortseg.arrays import Field, Labels
+from cohortseg.errors import DeviceError
 from cohortseg.kernels.targets import flow_targets
 from cohortseg.segment.geometry import Geometry
 from cohortseg.segment.inputs import ChannelMix, Normalisation
@@ -20,6 +23,7 @@ from cohortseg.segment.stream import Task, stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.stores.source import ArraySource, ImageFacts
+from cohortseg.tiling import WHOLE, Part
 
 
 @dataclass
@@ -34,13 +38,21 @@ class ExactNetwork:
     n_channels: int = 3
     n_inputs: int = 3
     stride_px: int = 8
-    on_gpu: bool = False
     size_model: None = None
     batches: list[tuple[int, ...]] = field(default_factory=list)
+    fails_after: int | None = None
+    on_tile: Callable[[], None] = lambda: None
 
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if len(self.batches) == self.fails_after:
+            raise DeviceError("the device is lost", "it should not be", "None.")
         self.batches.append(batch.shape)
         return np.round(batch * 64) / np.float32(64), np.zeros((len(batch), 1), np.float32)
+
+    def stream(self, tiles: Iterator[Field], batch_size: int | None) -> Generator[Field, None, None]:
+        while batch := list(islice(tiles, batch_size or 1)):
+            self.on_tile()
+            yield from self.forward(np.stack(batch))[0]
 
 
 @dataclass(frozen=True)
@@ -100,25 +112,38 @@ class Exact:
         geometry = Geometry(facts.shape, scale)
         return Task(ArraySource(pixels, facts), network, mix, as_is, geometry, load_block(SegmentSettings, settings))
 
-    def segment(
+    @staticmethod
+    def noise(shape: tuple[int, int], *, wavelength_px: int, seed: int) -> Field:
+        """Return the (3, y, x) field of flows down a smooth random landscape, cells everywhere."""
+        heights = gaussian_filter(np.random.default_rng(seed).normal(size=shape), wavelength_px / 4)
+        flow = np.stack(np.gradient(heights))
+        flow *= 5 / np.maximum(np.linalg.norm(flow, axis=0), 1e-12)
+        return np.concatenate([flow, np.full((1, *shape), 6.0)]).astype(np.float32)
+
+    def segment(self, labels: Labels, **how: Any) -> Segmented:
+        """Return the cells that the engine finds with the exact network in the field of labels."""
+        return self.segment_field(self.field(labels), **how)
+
+    def segment_field(
         self,
-        labels: Labels,
+        field: Field,
         *,
         scale: float = 1.0,
         postprocess: dict[str, Any] | None = None,
         network: ExactNetwork | None = None,
         on_progress: Callable[[Tally], None] = lambda _: None,
+        part: Part = WHOLE,
         **pipeline: int,
     ) -> Segmented:
-        """Return the cells that the engine finds with the exact network."""
+        """Return the cells that the engine finds with the exact network in a field."""
         # As it would be with the diameter measured: cells are to the network what it knows, or a little larger.
         network = network or ExactNetwork(diameter_px=8.0 * max(scale, 1.0))
         settings = {"pipeline": {"overlap_margin": 16, **pipeline}, "postprocess": postprocess or {}}
-        task = self.task(self.field(labels), network, scale=scale, **settings)
+        task = self.task(field, network, scale=scale, **settings)
         tally = Tally()
-        tables = list(stream_cells(task, tally, on_progress))
-        table = geopandas.GeoDataFrame(pd.concat(tables, ignore_index=True), geometry="geometry")
-        return Segmented(table, tally, len(tables), network)
+        tables = list(stream_cells(task, tally, on_progress, part))
+        rows = pd.concat(tables, ignore_index=True) if tables else {"geometry": []}
+        return Segmented(geopandas.GeoDataFrame(rows, geometry="geometry"), tally, len(tables), network)
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,8 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 def test_a_window_gives_the_cells_whose_seed_is_in_its_core(exact: Any, discs: Labels) -> None:
     field, shape = exact.field(discs), (48, 64)
-    left = Window(Box(0, 0, 48, 17), Box(0, 0, 48, 40), Box(0, 0, 48, 0))
-    right = Window(Box(0, 17, 48, 64), Box(0, 0, 48, 64), Box(0, 40, 48, 64))
+    left = Window(Box(0, 0, 48, 17), Box(0, 0, 48, 40), Box(0, 0, 48, 40), Box(0, 0, 48, 0))
+    right = Window(Box(0, 17, 48, 64), Box(0, 0, 48, 64), Box(0, 0, 48, 64), Box(0, 40, 48, 64))
     tables = []
     for window in (left, right):
         cells = window_cells(field[:, *window.outer.slices], window, Geometry(shape, 1.0), PostprocessSettings())
@@ -79,7 +79,9 @@ def test_small_cells_are_judged_in_image_pixels(exact: Any, discs: Labels) -> No
     """At twice the image's size the small disc has four times the pixels, which must not save it."""
     field = np.kron(exact.field(discs), np.ones((1, 2, 2), np.float32))
     whole = Box(0, 0, 96, 128)
-    cells = window_cells(field, Window(whole, whole, whole), Geometry((48, 64), 2.0), PostprocessSettings(min_size=40))
+    cells = window_cells(
+        field, Window(whole, whole, whole, whole), Geometry((48, 64), 2.0), PostprocessSettings(min_size=40)
+    )
     assert cells.labels.shape == (48, 64)
     assert cells.labels.max() == 4
 
@@ -88,7 +90,9 @@ def test_a_row_holds_what_is_known_of_a_cell(exact: Any, discs: Labels) -> None:
     discs[discs == 1] = 0
     discs[:5, :8] = 1
     field, whole = exact.field(discs), Box(0, 0, 48, 64)
-    cells = window_cells(field, Window(whole, whole, whole), Geometry((48, 64), 1.0), PostprocessSettings(min_size=1))
+    cells = window_cells(
+        field, Window(whole, whole, whole, whole), Geometry((48, 64), 1.0), PostprocessSettings(min_size=1)
+    )
     table = cell_table(cells, (48, 64))
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == {
         "cell_id": "int64",

@@ -1,5 +1,6 @@
 """Where the diameter comes from: the user, the size model, or a first pass."""
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cohortseg.segment.prepare import prepare_task
+from cohortseg.segment.prepare import make_task, prepare
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ArraySource, ImageFacts
@@ -42,7 +43,6 @@ class Network:
     n_channels: int = 3
     n_inputs: int = 3
     stride_px: int = 8
-    on_gpu: bool = False
     batches: list[tuple[int, ...]] = field(default_factory=list)
 
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -50,13 +50,21 @@ class Network:
         fields = 10 * (batch - np.float32(0.5))
         return fields, np.tile(np.float32([3.0, 4.0]), (len(batch), 1))
 
+    def stream(
+        self, tiles: Iterator[NDArray[np.float32]], batch_size: int | None
+    ) -> Generator[NDArray[np.float32], None, None]:
+        for tile in tiles:
+            yield self.forward(tile[None])[0][0]
+
 
 SETTINGS = SegmentSettings(channels=("y", "x", "logit"))
 
 
 def test_a_diameter_given_wins_over_the_size_model(source: ArraySource) -> None:
     network = Network(Size(9.0))
-    task, diameter = prepare_task(source, network, SETTINGS.model_copy(update={"diameter": 28.0}), Tally())
+    settings = SETTINGS.model_copy(update={"diameter": 28.0})
+    prepared = prepare(source, network, settings, Tally())
+    task, diameter = make_task(source, network, settings, prepared), prepared.diameter
     assert (diameter.diameter_px, diameter.origin, task.geometry.scale) == (28.0, "given", 0.5)
     assert not network.batches
 
@@ -64,7 +72,7 @@ def test_a_diameter_given_wins_over_the_size_model(source: ArraySource) -> None:
 def test_the_size_model_wins_over_the_estimate_and_is_refined_by_the_cells_found(source: ArraySource) -> None:
     size = Size(20.0)
     network = Network(size)
-    _, diameter = prepare_task(source, network, SETTINGS, Tally())
+    diameter = prepare(source, network, SETTINGS, Tally()).diameter
     assert (diameter.origin, diameter.n_cells > 20) == ("size model", True)
     assert diameter.diameter_px == pytest.approx(14, rel=0.15)
     # The style is taken at the image's own scale and has length 1; the cells at 14 / 20 of it.
@@ -73,7 +81,7 @@ def test_the_size_model_wins_over_the_estimate_and_is_refined_by_the_cells_found
 
 
 def test_without_a_size_model_the_diameter_is_estimated(source: ArraySource) -> None:
-    _, diameter = prepare_task(source, Network(None), SETTINGS, Tally())
+    diameter = prepare(source, Network(None), SETTINGS, Tally()).diameter
     assert diameter.origin == "estimated"
     assert diameter.diameter_px == pytest.approx(14, rel=0.15)
 
@@ -91,5 +99,5 @@ def test_an_empty_image_takes_the_networks_own_diameter(size_model: Size | None)
         format="array",
     )
     empty = ArraySource(np.zeros((3, 64, 64), np.float32), facts)
-    _, diameter = prepare_task(empty, Network(size_model), SETTINGS, Tally())
+    diameter = prepare(empty, Network(size_model), SETTINGS, Tally()).diameter
     assert (diameter.diameter_px, diameter.origin, diameter.n_cells) == (14.0, "network", 0)

@@ -34,7 +34,7 @@ def test_a_rolling_band_equals_the_whole_canvas(
     whole = blended(grid, values)
     x0 = min(columns[0], grid.shape[1] - 1)
     x1 = min(x0 + columns[1], grid.shape[1])
-    band, taken = RollingField((x0, x1)), 0
+    band, taken = RollingField(Box(0, x0, shape[0], x1)), 0
     for row in range(len(grid.y.starts)):
         for column in grid.x.reaching(x0, x1):
             band.add(grid.used(row, column), values[row, column], grid.weights(row, column))
@@ -46,7 +46,7 @@ def test_a_rolling_band_equals_the_whole_canvas(
 
 
 def test_what_is_taken_is_a_copy() -> None:
-    band = RollingField((0, 2))
+    band = RollingField(Box(0, 0, 2, 2))
     band.add(Box(0, 0, 2, 2), np.ones((3, 2, 2), np.float32), np.ones((2, 2), np.float32))
     band.take(Box(0, 0, 2, 2))[:] = 7
     assert band.take(Box(0, 0, 2, 2)).max() == pytest.approx(1)

@@ -20,7 +20,7 @@ from cohortseg.synthetic import crowded_field
 from cohortseg.tiling import plan_strips, plan_tiles
 
 SIDE_PX = 1024
-MARGIN_PX = 32
+MARGIN_PX = 64
 DIAMETER_PX = 20.0
 """The built-in network's own, so that network pixels are image pixels."""
 
@@ -89,8 +89,8 @@ def test_tiles_give_the_cells_of_a_single_tile(field: Field, tile_px: int) -> No
     tiled = segmented(field.image, tile_px)
     n_whole, n_tiled = int(field.whole.max()), int(tiled.max())
     assert n_whole > 100
-    assert abs(n_tiled - n_whole) <= 0.005 * n_whole
-    assert average_precision(field.whole, tiled, (0.9,)).ap[0] >= 0.98
+    assert abs(n_tiled - n_whole) <= max(1, 0.002 * n_whole)
+    assert average_precision(field.whole, tiled, (0.9,)).ap[0] >= 0.99
     # Nor are cells cut along the seams: along them as many end as without tiles, and as many as half a tile away.
     lines = seams(tile_px)
     assert len(lines) > 1

@@ -1,16 +1,22 @@
 """Tiled equals whole: with a network that is exact, whatever differs is the engine's fault."""
 
+import itertools
+import threading
+import time
 from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
 from cohortseg.arrays import Box, Labels
-from cohortseg.errors import SettingsError
+from cohortseg.errors import DeviceError, SettingsError
 from cohortseg.segment import stream
+from cohortseg.segment.tally import Tally
 from cohortseg.shapes import rasterise, rasterise_into
+from cohortseg.tiling import Part
 
 WHOLE = {"infer_size": 2048}
 VALUES = ["area_px", "centroid_x", "centroid_y", "score", "flow_error", "touches_edge"]
@@ -81,15 +87,15 @@ def test_strips_bound_the_width_of_the_field_that_is_kept(
     widest = []
     kept = stream.RollingField
 
-    def watched(columns: tuple[int, int]) -> Any:
-        widest.append(columns[1] - columns[0])
-        return kept(columns)
+    def watched(seen: Box) -> Any:
+        widest.append(seen.width)
+        return kept(seen)
 
     monkeypatch.setattr(stream, "RollingField", watched)
     monkeypatch.setattr(stream, "_STRIP_PX", 64)
     exact.segment(crowd, infer_size=64)
     assert len(widest) > 2
-    assert max(widest) <= 64 + 2 * 32
+    assert max(widest) <= 64 + 4 * 32
 
 
 @pytest.mark.parametrize(
@@ -98,8 +104,10 @@ def test_strips_bound_the_width_of_the_field_that_is_kept(
         {"n_postprocess_processes": 1, "postprocess_queue_size": 1},
         {"n_postprocess_processes": 4, "n_merge_tile_processes": 3},
         {"batch_size": 3},
+        {"n_read_workers": 1, "read_queue_size": 1},
+        {"n_read_workers": 5, "read_queue_size": 9},
     ],
-    ids=["one", "many", "batches"],
+    ids=["one", "many", "batches", "one-reader", "many-readers"],
 )
 def test_the_same_rows_come_in_the_same_order_whatever_the_hands(
     exact: Any, crowd: Labels, hands: dict[str, int]
@@ -172,12 +180,47 @@ def test_cells_larger_than_the_halo_are_counted_and_never_overlap(
     exact: Any, monkeypatch: pytest.MonkeyPatch, resample: bool, strip_px: int
 ) -> None:
     monkeypatch.setattr(stream, "_STRIP_PX", strip_px)
-    y, x = np.indices((260, 300))
-    labels = np.where((y - 130) ** 2 + (x - 90) ** 2 < 85**2, 1, 0) + np.where(abs(y - 130) + abs(x - 240) < 60, 2, 0)
+    y, x = np.indices((300, 480))
+    labels = np.where((y - 150) ** 2 + (x - 140) ** 2 < 130**2, 1, 0)
+    labels += np.where(abs(y - 150) + abs(x - 370) < 100, 2, 0)
     postprocess = {"resample": resample, "flow_threshold": 0.0}
     found = exact.segment(labels.astype(np.uint32), infer_size=64, scale=0.9, postprocess=postprocess)
     assert found.tally.cells_cut >= 2
     assert_sound(found.table, labels.shape)
+
+
+def test_for_a_cell_larger_than_the_halo_the_window_is_grown(exact: Any) -> None:
+    y, x = np.indices((260, 300))
+    labels = np.where((y - 125) ** 2 + (x - 80) ** 2 < 60**2, 1, 0)
+    labels += np.where((y % 20 < 14) & (x % 25 < 16) & (x > 150), 2 + y // 20 * 100 + x // 25, 0)
+    whole = exact.segment(labels.astype(np.uint32), **WHOLE)
+    found = exact.segment(labels.astype(np.uint32), infer_size=64)
+    assert found.tally.windows_grown > 0
+    assert (found.tally.cells_cut, found.tally.overlap_px, found.tally.duplicates) == (0, 0, 0)
+    assert_same_cells(found.table, whole.table)
+
+
+@pytest.mark.parametrize("count", [3, 7])
+@pytest.mark.parametrize("strip_px", [64, 8192])
+@pytest.mark.parametrize("disagreeing", [False, True], ids=["cells", "noise"])
+def test_parts_give_the_rows_of_the_whole_in_order(
+    exact: Any, crowd: Labels, monkeypatch: pytest.MonkeyPatch, count: int, strip_px: int, disagreeing: bool
+) -> None:
+    monkeypatch.setattr(stream, "_STRIP_PX", strip_px)
+    # Flows of noise lead to cells of any size, which windows cannot agree on.
+    image = exact.noise((260, 300), wavelength_px=90, seed=1) if disagreeing else exact.field(crowd)
+    postprocess = {"flow_threshold": 0.0, "niter": 1000}
+    whole = exact.segment_field(image, infer_size=64, postprocess=postprocess)
+    assert (whole.tally.overlap_px > 0) == disagreeing
+    parts = [
+        exact.segment_field(image, infer_size=64, postprocess=postprocess, part=Part(i, count)) for i in range(count)
+    ]
+    rows = pd.concat([part.table for part in parts if len(part.table)], ignore_index=True)
+    rows["cell_id"] = np.arange(1, len(rows) + 1)
+    assert whole.table.equals(geopandas.GeoDataFrame(rows, geometry="geometry"))
+    counts = [part.tally.counts() for part in parts]
+    for name in ("windows", "windows_grown", "cells", "cells_cut", "overlap_px", "duplicates"):
+        assert sum(count[name] for count in counts) == whole.tally.counts()[name], name
 
 
 def test_progress_rises_to_all_tiles_and_cells(exact: Any, crowd: Labels) -> None:
@@ -192,7 +235,8 @@ def test_progress_rises_to_all_tiles_and_cells(exact: Any, crowd: Labels) -> Non
 
 def test_every_stage_is_timed_with_its_peak_memory(exact: Any, crowd: Labels) -> None:
     tally = exact.segment(crowd, infer_size=64).tally
-    assert {"read", "forward", "postprocess", "trace", "wait"} == set(tally.seconds_s) == set(tally.peak_memory_bytes)
+    stages = {"read", "wait_for_tiles", "forward", "blend", "postprocess", "wait_for_windows", "trace"}
+    assert stages == set(tally.seconds_s) == set(tally.peak_memory_bytes)
     assert all(seconds >= 0 for seconds in tally.seconds_s.values())
     assert all(peak > 1e7 for peak in tally.peak_memory_bytes.values())
 
@@ -203,10 +247,77 @@ def test_tiles_that_do_not_fit_the_networks_stride_are_refused(exact: Any, crowd
             exact.segment(crowd, network=exact.network(stride_px=32), infer_size=infer_size)
 
 
-def test_a_fault_in_a_worker_reaches_the_caller(exact: Any, crowd: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> Any:
-        raise SettingsError("the tracing broke", "it should not", "None.")
+def workers_alive() -> list[str]:
+    """Return the names of the engine's threads that still run."""
+    names = ("read", "postprocess", "merge")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
 
-    monkeypatch.setattr(stream, "cell_table", broken)
-    with pytest.raises(SettingsError, match="the tracing broke"):
+
+@pytest.mark.parametrize("stage", ["cell_table", "window_cells", "read_input"])
+def test_a_fault_in_a_worker_reaches_the_caller_and_ends_all_workers(
+    exact: Any, crowd: Labels, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    real, calls = getattr(stream, stage), itertools.count()
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        if next(calls) == 3:
+            raise SettingsError(f"{stage} broke", "it should not", "None.")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(stream, stage, broken)
+    with pytest.raises(SettingsError, match=f"{stage} broke"):
         exact.segment(crowd, infer_size=64)
+    assert workers_alive() == []
+
+
+def test_a_fault_of_the_network_reaches_the_caller_and_ends_all_workers(exact: Any, crowd: Labels) -> None:
+    network = exact.network()
+    network.fails_after = 5
+    with pytest.raises(DeviceError, match="the device is lost"):
+        exact.segment(crowd, network=network, infer_size=64)
+    assert workers_alive() == []
+
+
+def test_a_caller_that_stops_early_leaves_no_worker(exact: Any, crowd: Labels) -> None:
+    settings = {"pipeline": {"infer_size": 64, "overlap_margin": 16}}
+    task = exact.task(exact.field(crowd), exact.network(), scale=1.0, **settings)
+    tables = stream.stream_cells(task, Tally(), lambda _: None)
+    next(tables)
+    tables.close()
+    assert workers_alive() == []
+
+
+def test_what_is_under_way_is_bounded_however_slow_a_stage_is(
+    exact: Any, crowd: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = {"tiles": [0], "windows": [0]}
+    lock = threading.Lock()
+
+    def count(what: str, change: int) -> None:
+        with lock:
+            under_way[what].append(under_way[what][-1] + change)
+
+    real_read, real_submit, real_settle = stream.read_input, stream._Workers.submit, stream._Workers._settle
+
+    def read(*arguments: Any, **named: Any) -> Any:
+        count("tiles", 1)
+        return real_read(*arguments, **named)
+
+    def submit(self: Any, *arguments: Any) -> Any:
+        count("windows", 1)
+        return real_submit(self, *arguments)
+
+    def settle(self: Any, waiting: Any) -> None:
+        time.sleep(0.01)
+        count("windows", -1)
+        real_settle(self, waiting)
+
+    monkeypatch.setattr(stream, "read_input", read)
+    monkeypatch.setattr(stream._Workers, "submit", submit)
+    monkeypatch.setattr(stream._Workers, "_settle", settle)
+    network = exact.network()
+    network.on_tile = lambda: count("tiles", -1)
+    exact.segment(crowd, network=network, infer_size=64, read_queue_size=2, postprocess_queue_size=2, n_read_workers=3)
+    assert max(under_way["tiles"]) <= 2 + 1
+    assert max(under_way["windows"]) <= 2 + 1
+    assert under_way["tiles"][-1] == under_way["windows"][-1] == 0

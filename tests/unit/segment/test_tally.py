@@ -24,6 +24,7 @@ def test_counts_are_what_metadata_states() -> None:
         "tiles": 4,
         "tiles_skipped": 1,
         "windows": 2,
+        "windows_grown": 0,
         "cells": 7,
         "cells_cut": 3,
         "overlap_px": 0,

@@ -10,7 +10,7 @@ from cohortseg.settings import SegmentSettings, Settings, StitchSettings, load_b
 def test_an_empty_config_gives_the_documented_defaults() -> None:
     settings = load_settings({})
     assert (settings.samples, settings.results, settings.model) == ("config/samples.tsv", "results", "nuclei-mini")
-    assert (settings.pipeline.infer_size, settings.pipeline.overlap_margin) == (1024, 32)
+    assert (settings.pipeline.infer_size, settings.pipeline.overlap_margin) == (1024, 64)
     assert settings.postprocess.model_dump() == {
         "niter": 200,
         "cellprob_threshold": 0.0,
@@ -24,7 +24,7 @@ def test_an_empty_config_gives_the_documented_defaults() -> None:
 def test_a_config_file_of_two_blocks_is_a_whole_config() -> None:
     settings = load_settings({"pipeline": {"infer_size": 512}, "postprocess": {"min_size": 30}})
     assert (settings.pipeline.infer_size, settings.postprocess.min_size) == (512, 30)
-    assert settings.pipeline.overlap_margin == 32
+    assert settings.pipeline.overlap_margin == 64
 
 
 def test_settings_survive_a_trip_through_json() -> None:

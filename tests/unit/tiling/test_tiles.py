@@ -87,8 +87,8 @@ def test_an_image_smaller_than_a_tile_is_one_tile_with_its_border() -> None:
     grid = plan_tiles((37, 100), tile_px=64, margin_px=8, border_px=5, stride_px=8)
     assert grid.shape == (37, 100)
     assert grid.y == AxisTiles(37, 48, (-5,), 0.0)
-    assert grid.x.starts == (-5, 19, 43)
-    assert grid.box(0, 1) == (-5, 19, 43, 83)
+    assert grid.x.starts == (-5, 27, 51)
+    assert grid.box(0, 1) == (-5, 27, 43, 83)
 
 
 def test_a_grid_is_the_product_of_its_axes() -> None:

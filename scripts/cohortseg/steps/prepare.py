@@ -1,0 +1,59 @@
+"""Step prepare: what all parts of a scattered image share, measured once."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cohortseg.networks import Network, use_threads
+from cohortseg.segment.diameter import Diameter
+from cohortseg.segment.inputs import Normalisation
+from cohortseg.segment.prepare import Prepared, prepare
+from cohortseg.segment.tally import Tally
+from cohortseg.settings import SegmentSettings, load_block
+from cohortseg.steps.job import run_job
+from cohortseg.steps.segment import warn_of_unused
+from cohortseg.stores.images import open_image
+from cohortseg.stores.source import PageSelection
+from cohortseg.stores.tables import read_json, write_json
+
+
+def main(snakemake: Any) -> None:
+    """Run the step as a job of the workflow."""
+
+    def step() -> None:
+        use_threads(snakemake.threads)
+        settings = load_block(SegmentSettings, snakemake.params.settings)
+        prepare_file(
+            Path(snakemake.input.image),
+            Path(snakemake.output.prepared),
+            Network.of(settings),
+            settings,
+            sample=snakemake.params.sample,
+        )
+
+    run_job(snakemake, step, supersedes=("segment",))
+
+
+def prepare_file(image: Path, prepared: Path, network: Network, settings: SegmentSettings, *, sample: str) -> None:
+    """Write percentiles and diameter of an image file, and what measuring them took, to `prepared`."""
+    tally = Tally()
+    with open_image(image, PageSelection.of(settings)) as source:
+        warn_of_unused(source, settings, sample)
+        with tally.timed("total"):
+            found = prepare(source, network, settings, tally)
+    write_json(
+        prepared,
+        {
+            "normalisation": asdict(found.normalisation),
+            "diameter": asdict(found.diameter),
+            "seconds": tally.seconds_s,
+            "peak_memory_bytes": tally.peak_memory_bytes,
+        },
+    )
+
+
+def read_prepared(path: Path) -> Prepared:
+    """Return what `prepare_file` wrote."""
+    content = read_json(path)
+    lower, upper = (tuple(map(float, content["normalisation"][bound])) for bound in ("lower", "upper"))
+    return Prepared(Normalisation(lower, upper), Diameter(**content["diameter"]))

@@ -1,0 +1,5 @@
+"""Runs the step `gather` for Snakemake."""
+
+from cohortseg.steps.gather import main
+
+main(snakemake)

@@ -1,0 +1,5 @@
+"""Runs the step `prepare` for Snakemake."""
+
+from cohortseg.steps.prepare import main
+
+main(snakemake)
