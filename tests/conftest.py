@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example of a test may compile a kernel.
+settings.register_profile("cohortseg", deadline=None)
+settings.load_profile("cohortseg")
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,25 @@ def sample(tmp_path_factory: pytest.TempPathFactory, network: Network, cpu_setti
     return made
 
 
+@pytest.fixture(scope="session")
+def tall(tmp_path_factory: pytest.TempPathFactory, network: Network, cpu_settings: Settings) -> Sample:
+    """Return a segmented sample of several rows of windows, not to be written to."""
+    pixels, truth = crowded_field((420, 200), n_cells=90, diameter_px=20.0, seed=6)
+    made = Sample(tmp_path_factory.mktemp("tall"), pixels, truth)
+    tifffile.imwrite(made.image, pixels[None], ome=True, metadata={"axes": "CYX", "Channel": {"Name": ["DAPI"]}})
+    segment_file(
+        made.image,
+        made.polygons,
+        made.metadata,
+        network,
+        cpu_settings.segment_settings(),
+        sample="tall",
+        z_index=3,
+        on_progress=lambda _: None,
+    )
+    return made
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Callable[..., Any]:
     """Return what makes the object that Snakemake gives to a script, with its results in results/field."""

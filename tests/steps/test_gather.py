@@ -39,34 +39,21 @@ def scattered(folder: Path, image: Path, network: Network, settings: SegmentSett
         folder / "polygons.parquet",
         folder / "metadata.json",
         sample="a",
-        z_index=None,
+        z_index=3,
     )
     return folder
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_parts_joined_are_the_bytes_of_one_job(
-    sample: Any, network: Network, cpu_settings: Settings, tmp_path: Path, count: int
+    tall: Any, network: Network, cpu_settings: Settings, tmp_path: Path, count: int
 ) -> None:
-    folder = scattered(tmp_path, sample.image, network, cpu_settings.segment_settings(), count)
-    assert (folder / "polygons.parquet").read_bytes() == sample.polygons.read_bytes()
-    whole, joined = read_json(sample.metadata), read_json(folder / "metadata.json")
+    folder = scattered(tmp_path, tall.image, network, cpu_settings.segment_settings(), count)
+    assert (folder / "polygons.parquet").read_bytes() == tall.polygons.read_bytes()
+    whole, joined = read_json(tall.metadata), read_json(folder / "metadata.json")
     assert joined["scatter"] == count
     assert joined["counts"]["cells"] == whole["counts"]["cells"]
     assert joined["counts"]["windows"] == whole["counts"]["windows"]
     assert joined["seconds"].keys() == whole["seconds"].keys()
     assert joined["peak_memory_bytes"].keys() == whole["peak_memory_bytes"].keys()
     assert {k: v for k, v in joined.items() if k not in OWN} == {k: v for k, v in whole.items() if k not in OWN}
-
-
-def test_what_is_measured_once_comes_back_exactly(
-    sample: Any, network: Network, cpu_settings: Settings, tmp_path: Path
-) -> None:
-    settings = cpu_settings.segment_settings().model_copy(update={"diameter": None})
-    prepare_file(sample.image, tmp_path / "prepared.json", network, settings, sample="a")
-    prepared = read_prepared(tmp_path / "prepared.json")
-    assert prepared.diameter.origin in {"estimated", "network"}
-    assert prepared.normalisation.lower < prepared.normalisation.upper
-    again = tmp_path / "again.json"
-    prepare_file(sample.image, again, network, settings, sample="a")
-    assert read_prepared(again) == prepared

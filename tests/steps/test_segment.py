@@ -94,12 +94,14 @@ def test_metadata_states_everything_that_was_done(sample: Any, network: Network,
     assert facts["settings"] == cpu_settings.segment_settings().model_dump(mode="json")
     lower, upper = (np.percentile(sample.pixels, percentile) for percentile in (1, 99))
     assert facts["normalisation"] == {"lower": [pytest.approx(lower)], "upper": [pytest.approx(upper)]}
-    assert facts["device"] == "cpu"
+    assert (facts["device"], facts["backend"], facts["precision"]) == ("cpu", network.backend, network.precision)
+    assert facts["seam_audit"]["passed"] is None
     assert facts["versions"]["cohortseg"] == cohortseg.__version__
     assert facts["versions"]["torch"] == version("torch")
     assert facts["counts"]["cells"] == len(geopandas.read_parquet(sample.polygons))
     assert facts["counts"]["tiles"] > 1
-    stages = {"normalise", "diameter", "read", "forward", "postprocess", "trace", "wait", "total"}
+    stages = {"normalise", "diameter", "read", "wait_for_tiles", "forward", "blend", "postprocess", "wait_for_windows"}
+    stages |= {"trace", "write", "total"}
     assert set(facts["seconds"]) == set(facts["peak_memory_bytes"]) == stages
     assert max(facts["seconds"].values()) > 0
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,14 +62,18 @@ def field(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_image_becomes_polygons_and_a_mask(cohortseg_command: Command, field: Path, tmp_path: Path) -> None:
+def test_an_image_becomes_polygons_and_a_mask(
+    cohortseg_command: Command, field: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # a terminal, to rich
     options = ("--diameter", 20, "--device", "cpu", "--output-dir", "out")
     segmented = cohortseg_command("infer", "--image-path", field, *options)
     assert segmented.status == 0
     n_cells = json.loads((tmp_path / "out" / "metadata.json").read_text())["counts"]["cells"]
     assert segmented.out == f"field.tif: {n_cells} cells in out\n"
-    assert "1/1 tiles" in segmented.err
-    assert f"{n_cells} cells" in segmented.err
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", segmented.err)
+    assert f"1/1 tiles, {n_cells} cells" in shown
+    assert "Mpx/s" in shown
     drawn = cohortseg_command("poly2mask", "out")
     assert (drawn.status, drawn.out) == (0, "out/mask.zarr\n")
     assert (tmp_path / "out" / "mask.zarr" / "zarr.json").is_file()

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Flow
 from cohortseg.errors import ImageError
+from cohortseg.kernels._bands import in_ranges
 from cohortseg.kernels._checks import check_field
 from cohortseg.kernels._jit import jit
 
@@ -12,7 +13,9 @@ from cohortseg.kernels._jit import jit
 _EXACT_STEPS = 16
 
 
-def follow_flow(flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box | None = None) -> NDArray[np.int32]:
+def follow_flow(
+    flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box | None = None, n_threads: int = 1
+) -> NDArray[np.int32]:
     """Carry every inside pixel along the flow and return where it ends.
 
     A pixel's path depends only on where it is. So at most 16 exact Euler steps, with the flow interpolated
@@ -37,6 +40,8 @@ def follow_flow(flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box
         The whole image in pixels of this array, (-y0, -x0, height - y0, width - x0) for a window at (y0, x0), to read
         the flow where the reference does. None to read it at the positions, which finds outlines nearer to the
         true ones where cells touch.
+    n_threads
+        Threads that share the work; the result does not depend on them.
 
     Returns
     -------
@@ -65,10 +70,18 @@ def follow_flow(flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box
         )
     doublings = max(0, int(np.ceil(np.log2(niter / _EXACT_STEPS))))
     steps = -(-niter // 2**doublings)
-    ends = _walk(step_field, inside, steps, _reading_shifts(shape, image))
+    shifts, ends = _reading_shifts(shape, image), np.empty(inside.size, np.int32)
+    in_ranges(lambda y0, y1: _walk(step_field, inside, steps, shifts, y0, y1, ends), 0, shape[0], n_threads)
     for _ in range(doublings):
-        ends = _double(ends)
+        ends = _doubled(ends, n_threads)
     return _unravel(ends, *shape)
+
+
+def _doubled(ends: NDArray[np.int32], n_threads: int) -> NDArray[np.int32]:
+    """Compose the map from pixels to pixels with itself."""
+    doubled = np.empty_like(ends)
+    in_ranges(lambda first, last: _double(ends, first, last, doubled), 0, ends.size, n_threads)
+    return doubled
 
 
 def _reading_shifts(shape: tuple[int, int], image: Box | None) -> NDArray[np.float64]:
@@ -109,16 +122,21 @@ def _step_field(flow: Flow, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float
 
 @jit
 def _walk(
-    field: NDArray[np.float32], inside: NDArray[np.bool_], n_steps: int, shifts: NDArray[np.float64]
-) -> NDArray[np.int32]:
-    """Take exact steps from every inside pixel; return the flat index of the nearest pixel to each end."""
+    field: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    n_steps: int,
+    shifts: NDArray[np.float64],
+    y0: int,
+    y1: int,
+    ends: NDArray[np.int32],
+) -> None:
+    """Take exact steps from the inside pixels of rows y0 to y1 - 1; set the flat index of the pixel at each end."""
     height, width = inside.shape
-    ends = np.empty(height * width, np.int32)
     # Pixels of a row step side by side: their paths do not wait for one another.
     columns = np.empty(width, np.int64)
     ys, xs = np.empty(width, np.int64), np.empty(width, np.int64)
     fys, fxs = np.empty(width, np.float32), np.empty(width, np.float32)
-    for y in range(height):
+    for y in range(y0, y1):
         n_inside = 0
         for x in range(width):
             ends[y * width + x] = y * width + x
@@ -138,7 +156,6 @@ def _walk(
         for i in range(n_inside):
             end_y, end_x = ys[i] + (fys[i] >= 0.5), xs[i] + (fxs[i] >= 0.5)
             ends[y * width + columns[i]] = end_y * width + end_x
-    return ends
 
 
 @jit
@@ -178,12 +195,9 @@ def _advance(pixel: int, fraction: np.float32, size: int) -> tuple[int, np.float
 
 
 @jit
-def _double(ends: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Compose the map from pixels to pixels with itself."""
-    doubled = np.empty_like(ends)
-    for pixel in range(ends.size):
+def _double(ends: NDArray[np.int32], first: int, last: int, doubled: NDArray[np.int32]) -> None:
+    for pixel in range(first, last):
         doubled[pixel] = ends[ends[pixel]]
-    return doubled
 
 
 @jit

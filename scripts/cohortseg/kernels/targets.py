@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Flow, Labels
+from cohortseg.kernels._bands import in_ranges
 from cohortseg.kernels._jit import jit
 
 
-def flow_targets(labels: Labels) -> Flow:
+def flow_targets(labels: Labels, *, n_threads: int = 1) -> Flow:
     """Return the unit flow of each pixel towards the centre of its cell.
 
     Heat is fed into the cell's centre and diffuses within the cell alone; the flow is the direction of the gradient
@@ -20,6 +21,8 @@ def flow_targets(labels: Labels) -> Flow:
     ----------
     labels
         (y, x) uint32, 0 is background. Values need not be consecutive; a label in several pieces is one cell.
+    n_threads
+        Threads that share the work; the result does not depend on them.
 
     Returns
     -------
@@ -28,10 +31,27 @@ def flow_targets(labels: Labels) -> Flow:
     """
     if labels.size == 0 or not labels.any():
         return np.zeros((2, *labels.shape), np.float32)
-    values, inverse = np.unique(labels, return_inverse=True)
-    first = 0 if values[0] == 0 else 1
-    dense: NDArray[np.int32] = (inverse.reshape(labels.shape) + first).astype(np.int32)
-    return _diffuse(dense, _boxes(dense, int(dense.max())))
+    dense, n_cells = _dense(labels)
+    warmth = np.zeros((dense.shape[0] + 2, dense.shape[1] + 2), np.float64)
+    boxes = _boxes(dense, n_cells)
+    in_ranges(lambda first, last: _diffuse(dense, boxes, first, last, warmth), 1, n_cells + 1, n_threads)
+    flow = np.zeros((2, *dense.shape), np.float32)
+    in_ranges(lambda first, last: _directions(dense, warmth, first, last, flow), 0, dense.shape[0], n_threads)
+    return flow
+
+
+def _dense(labels: Labels) -> tuple[NDArray[np.int32], int]:
+    """Return labels numbered from 1 without gaps, and how many there are; in linear time unless they are huge."""
+    largest = int(labels.max())
+    if largest > 2 * labels.size:
+        values, inverse = np.unique(labels, return_inverse=True)
+        first = 0 if values[0] == 0 else 1
+        return (inverse.reshape(labels.shape) + first).astype(np.int32), len(values) - 1 + first
+    present = np.zeros(largest + 1, np.bool_)
+    present[labels.ravel()] = True
+    present[0] = False
+    numbers = np.where(present, np.cumsum(present), 0).astype(np.int32)
+    return numbers[labels], int(numbers.max())
 
 
 @jit
@@ -74,43 +94,58 @@ def _centre(dense: NDArray[np.int32], label: int, y0: int, x0: int, y1: int, x1:
 
 
 @jit
-def _diffuse(dense: NDArray[np.int32], boxes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Diffuse heat cell by cell in its bounding box, then take the direction of the gradient of all heat."""
-    warmth = np.zeros((dense.shape[0] + 2, dense.shape[1] + 2), np.float64)
-    for label in range(1, boxes.shape[0]):
+def _diffuse(
+    dense: NDArray[np.int32], boxes: NDArray[np.int64], first: int, last: int, warmth: NDArray[np.float64]
+) -> None:
+    """Diffuse heat in each of the labels first to last - 1, within its bounding box; put it, framed, into `warmth`."""
+    most = 0
+    for label in range(first, last):
+        most = max(most, (boxes[label, 2] - boxes[label, 0] + 2) * (boxes[label, 3] - boxes[label, 1] + 2))
+    heats, row_sums, shares = np.empty(most), np.empty(most), np.empty(most)
+    for label in range(first, last):
         y0, x0, y1, x1 = boxes[label]
         height, width = y1 - y0, x1 - x0
-        inside = np.zeros((height, width), np.bool_)
+        # A pixel takes a ninth of the heat of itself and its neighbours, or, outside the cell, nothing.
+        share = shares[: height * width].reshape(height, width)
         for y in range(height):
             for x in range(width):
-                inside[y, x] = dense[y0 + y, x0 + x] == label
+                share[y, x] = 1 / 9 if dense[y0 + y, x0 + x] == label else 0.0
+        heat = heats[: (height + 2) * (width + 2)].reshape(height + 2, width + 2)
+        heat[:] = 0
         centre_y, centre_x = _centre(dense, label, y0, x0, y1, x1)
-        heat = np.zeros((height + 2, width + 2), np.float64)
-        after = np.zeros_like(heat)
+        row_sum = row_sums[: (height + 2) * width].reshape(height + 2, width)
         for _ in range(2 * (height + width + 2)):
             heat[centre_y - y0 + 1, centre_x - x0 + 1] += 1.0
-            for y in range(height):
-                above, here, below = heat[y], heat[y + 1], heat[y + 2]
-                for x in range(width):
-                    if inside[y, x]:
-                        after[y + 1, x + 1] = (
-                            above[x] + above[x + 1] + above[x + 2]
-                            + here[x] + here[x + 1] + here[x + 2]
-                            + below[x] + below[x + 1] + below[x + 2]
-                        ) / 9.0  # fmt: skip
-            heat, after = after, heat
+            _spread(heat, row_sum, share)
         for y in range(height):
             for x in range(width):
-                if inside[y, x]:
+                if share[y, x] > 0:
                     warmth[y0 + y + 1, x0 + x + 1] = heat[y + 1, x + 1]
-    return _directions(dense, warmth)
 
 
 @jit
-def _directions(dense: NDArray[np.int32], warmth: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the unit gradient of heat framed by zeros; across a border, the heat of the touching cell counts."""
-    flow = np.zeros((2, dense.shape[0], dense.shape[1]), np.float32)
-    for y in range(dense.shape[0]):
+def _spread(heat: NDArray[np.float64], row_sum: NDArray[np.float64], share: NDArray[np.float64]) -> None:
+    """Let heat spread by one pixel, in place: sums along x, then along y, in loops without branches (SIMD)."""
+    height, width = share.shape
+    for y in range(height + 2):
+        row, sums = heat[y], row_sum[y]
+        for x in range(width):
+            sums[x] = row[x] + row[x + 1] + row[x + 2]
+    for y in range(height):
+        above, here, below, part, row = row_sum[y], row_sum[y + 1], row_sum[y + 2], share[y], heat[y + 1]
+        for x in range(width):
+            row[x + 1] = (above[x] + here[x] + below[x]) * part[x]
+
+
+@jit
+def _directions(
+    dense: NDArray[np.int32], warmth: NDArray[np.float64], first: int, last: int, flow: NDArray[np.float32]
+) -> None:
+    """Put the unit gradient of heat framed by zeros into the rows first to last - 1 of `flow`, zeros before.
+
+    Across a border, the heat of the touching cell counts.
+    """
+    for y in range(first, last):
         for x in range(dense.shape[1]):
             if dense[y, x]:
                 dy = warmth[y + 2, x + 1] - warmth[y, x + 1]
@@ -119,4 +154,3 @@ def _directions(dense: NDArray[np.int32], warmth: NDArray[np.float64]) -> NDArra
                 if length > 1e-60:
                     flow[0, y, x] = dy / length
                     flow[1, y, x] = dx / length
-    return flow

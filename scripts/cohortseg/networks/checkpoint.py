@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cohortseg.errors import CheckpointError
+from cohortseg.networks.facts import NetworkFacts, assumed_diameter_px
 from cohortseg.networks.unet import ResidualUNet
 
 _FORMAT = "cohortseg residual U-Net 1"
@@ -37,9 +38,9 @@ class Checkpoint:
     sha256: str
 
     @property
-    def n_inputs(self) -> int:
-        """Channels that it was trained on: ours have seen one, their second input was always empty."""
-        return self.network.widths[0] if self.network.styled else 1
+    def facts(self) -> NetworkFacts:
+        """What is known of it besides the weights."""
+        return NetworkFacts(self.network.widths, self.network.styled, self.diameter_px, self.sha256)
 
     @property
     def n_parameters(self) -> int:
@@ -74,7 +75,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             _REMEDY,
         )
     if "diam_mean" not in weights:
-        network.diam_mean.data.fill_(17.0 if path.name.startswith("nuclei") else 30.0)
+        network.diam_mean.data.fill_(assumed_diameter_px(path))
     network.eval()
     diameter_px = float(network.diam_mean)
     if not 1 <= diameter_px <= 1000:

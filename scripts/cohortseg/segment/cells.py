@@ -1,5 +1,6 @@
 """From the field of one window to its cells."""
 
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,7 +96,7 @@ def labels_from_flows(flow: Flow, cell_probability: Logits, settings: Postproces
         )
     flow, logits = np.asarray(flow, np.float32), np.asarray(cell_probability, np.float32)
     image = Box(0, 0, *cell_probability.shape)
-    grouped = _group(flow, logits, settings, niter=settings.niter, image=image)
+    grouped = _group(flow, logits, settings, niter=settings.niter, image=image, n_threads=_usable_cores())
     return grouped.kept(_sizes(grouped.labels, len(grouped.seeds)) >= max(settings.min_size, 1)).labels
 
 
@@ -148,19 +149,25 @@ def _cells_within(
     return WindowCells(inner, outer, labels, scores[keep], grouped.errors[keep], n_cut, grown=False)
 
 
-def _group(flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int, image: Box) -> _Grouped:
+def _group(
+    flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int, image: Box, n_threads: int = 1
+) -> _Grouped:
     """Follow, group, check the flow error, fill; every step depends on a cell's neighbourhood and place in the image.
 
     `image` is the whole image in pixels of this window; see `follow_flow` for what its place is needed for.
     """
     inside = logits > settings.cellprob_threshold
-    labels, seeds = group_endpoints(follow_flow(flow, inside, niter=niter, image=image), inside)
-    errors = flow_errors(labels, flow, flow_targets(labels))[1:]
+    labels, seeds = group_endpoints(follow_flow(flow, inside, niter=niter, image=image, n_threads=n_threads), inside)
+    errors = flow_errors(labels, flow, flow_targets(labels, n_threads=n_threads))[1:]
     grouped = _Grouped(labels, seeds, errors)
     if settings.flow_threshold > 0:
         grouped = grouped.kept(errors <= settings.flow_threshold)
     whole = largest_pieces(fill_holes(grouped.labels))
     return _Grouped(whole, grouped.seeds, grouped.errors).kept(_sizes(whole, len(grouped.seeds)) > 0)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sizes(labels: Labels, n_labels: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Field
+from cohortseg.kernels.blend import add_weighted
 
 NO_CELL_LOGIT = -20.0
 """Cell probability, before the sigmoid, of a tile that was skipped since it holds no signal."""
@@ -20,15 +21,15 @@ class RollingField:
         self._y0, self._x0, self._y1, self._x1 = seen
         self._rows: Field = np.zeros((3, 0, self._x1 - self._x0), np.float32)
 
-    def add(self, used: Box, values: Field, weights: NDArray[np.float32]) -> None:
-        """Add a tile: (3, y, x) values and (y, x) weights of the box `used` of the canvas."""
+    def add(self, used: Box, values: Field, weights_y: NDArray[np.float32], weights_x: NDArray[np.float32]) -> None:
+        """Add a tile: (3, y, x) values of the box `used` of the canvas, and the weights of its rows and columns."""
         part = used.intersection(Box(self._y0, self._x0, self._y1, self._x1))
         missing = part.y1 - self._y0 - self._rows.shape[1]
         if missing > 0:
             self._rows = np.pad(self._rows, ((0, 0), (0, missing), (0, 0)))
-        inner = part.shifted(-used.y0, -used.x0).slices
-        target = part.shifted(-self._y0, -self._x0).slices
-        self._rows[:, *target] += values[:, *inner] * weights[inner]
+        rows, columns = part.shifted(-used.y0, -used.x0).slices
+        target = self._rows[:, *part.shifted(-self._y0, -self._x0).slices]
+        add_weighted(target, values[:, rows, columns], weights_y[rows], weights_x[columns])
 
     def take(self, box: Box) -> Field:
         """Return a copy of a box of the canvas."""

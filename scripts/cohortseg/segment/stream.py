@@ -14,6 +14,7 @@ import numpy as np
 
 from cohortseg.arrays import Box, Field
 from cohortseg.errors import SettingsError
+from cohortseg.segment.audit import SeamLines
 from cohortseg.segment.cells import WindowCells, window_cells
 from cohortseg.segment.field import NO_CELL_LOGIT, RollingField
 from cohortseg.segment.frontier import Frontier
@@ -24,7 +25,7 @@ from cohortseg.segment.table import cell_table
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ImageSource
-from cohortseg.tiling import WHOLE, Part, Strip, TileGrid, Window, plan_strips, plan_tiles, select_part
+from cohortseg.tiling import WHOLE, Part, Strip, TileGrid, Window, plan_strips, plan_tiles, select_part, window_borders
 
 # What a window sees around its core, in diameters of a cell on the network's grid: a cell whose seed lies in the
 # core is seen whole, with the neighbours that press on it, as long as each is at most half of this. For larger cells
@@ -89,11 +90,18 @@ class Task:
         return plan_strips(self.geometry.network_shape, core_px=core_px, halo_px=halo_px, strip_px=_STRIP_PX)
 
 
-def seam_lines(task: Task) -> AuditLines:
-    """Return where, in image pixels, tiles give way to one another and windows hand over their cells."""
-    rows, columns = window_borders(task.strips)
-    y, x = task.grid.y.seams + rows, task.grid.x.seams + columns
-    return AuditLines(y=task.geometry.image_lines(y, axis=0), x=task.geometry.image_lines(x, axis=1))
+def seam_lines(task: Task) -> SeamLines:
+    """Return where, in image pixels, a run could leave marks: borders of tiles and of windows."""
+    geometry = task.geometry
+    windows_y, windows_x = window_borders(task.strips)
+    return SeamLines(
+        tiles_y=geometry.image_lines(task.grid.y.seams, axis=0),
+        tiles_x=geometry.image_lines(task.grid.x.seams, axis=1),
+        windows_y=geometry.image_lines(windows_y, axis=0),
+        windows_x=geometry.image_lines(windows_x, axis=1),
+        reach_px=1 + math.ceil(0.5 / geometry.scale) if geometry.scale != 1 else 1,
+        diameter_px=task.network.diameter_px / geometry.scale,
+    )
 
 
 def stream_cells(
@@ -160,7 +168,7 @@ class _Tiles:
                     values = _no_cells(used.shape)
                 else:
                     values = values[:, *used.shifted(-grid.y.starts[row], -grid.x.starts[column]).slices]
-                band.add(used, values, grid.weights(row, column))
+                band.add(used, values, grid.y.weights(row), grid.x.weights(column))
             self.tally.tiles_done += 1
             self.on_progress(self.tally)
             if i + 1 == len(self.needed):

@@ -1,9 +1,10 @@
 """The whole config, and the part of it that one segmentation needs."""
 
 import os.path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cohortseg.settings.blocks import (
     NormaliseSettings,
@@ -16,6 +17,8 @@ from cohortseg.settings.blocks import (
 )
 from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, setting
 
+Backend = Literal["auto", "openvino", "torch"]
+Precision = Literal["auto", "fp32", "bf16"]
 WeightsPath = Annotated[str, AfterValidator(os.path.expanduser)]
 """A file of weights; `~` is the home folder."""
 
@@ -39,6 +42,12 @@ class SegmentSettings(FrozenModel):
     )
     device: Device = setting(
         "auto", "Where the network runs: auto takes a GPU where there is one; cuda fails without one."
+    )
+    backend: Backend = setting(
+        "auto", "What runs the network: auto takes torch on a GPU and openvino, which is faster there, on a CPU."
+    )
+    precision: Precision = setting(
+        "auto", "Arithmetic of the network: auto takes bf16 where the hardware has it; bf16 fails without it."
     )
     channels: Channels | None = setting(
         None,
@@ -66,10 +75,17 @@ class SegmentSettings(FrozenModel):
         default_factory=PostprocessSettings, description=PostprocessSettings.__doc__
     )
 
+    @model_validator(mode="after")
+    def _backend_has_device(self) -> Self:
+        if self.backend == "openvino" and self.device == "cuda":
+            raise PydanticCustomError("backend", "Input should be backend auto or torch with device cuda")
+        return self
+
     def decisive(self) -> dict[str, Any]:
         """Return as plain data what decides the result: all but where, by how many hands, and under what name."""
+        where = ("device", "backend", "precision", "modality")
         hands = set(PipelineSettings.model_fields) - {"infer_size", "overlap_margin"}
-        return self.model_dump(mode="json", exclude={"device": True, "modality": True, "pipeline": hands})
+        return self.model_dump(mode="json", exclude=dict.fromkeys(where, True) | {"pipeline": hands})
 
 
 class Settings(SegmentSettings):

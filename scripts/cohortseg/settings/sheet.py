@@ -60,9 +60,9 @@ def _split_channels(text: Any) -> Any:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
-def _overrides(key: str, **bounds: int) -> Any:
+def _overrides(key: str) -> Any:
     field = Settings.model_fields[key]
-    return Field(default=None, description=f"Overrides `{key}` of the config. {field.description}", **bounds)
+    return Field(default=None, description=f"Overrides `{key}` of the config. {field.description}")
 
 
 class SheetColumns(FrozenModel):
@@ -87,7 +87,7 @@ class SheetColumns(FrozenModel):
     series: int | None = _overrides("series")
     level: int | None = _overrides("level")
     plane: int | None = _overrides("plane")
-    scatter: int | None = _overrides("scatter", ge=1, le=1000)
+    scatter: Annotated[int, Field(ge=1, le=1000)] | None = _overrides("scatter")
     labels: str | None = Field(
         default=None, min_length=1, description="Ground truth, a label image; relative to the sheet or absolute."
     )

@@ -88,11 +88,6 @@ class TileGrid:
         (y0, y1), (x0, x1) = self.y.used(row), self.x.used(column)
         return Box(y0, x0, y1, x1)
 
-    def weights(self, row: int, column: int) -> NDArray[np.float32]:
-        """Return the weight of each pixel of `used(row, column)`."""
-        weights: NDArray[np.float32] = np.outer(self.y.weights(row), self.x.weights(column))
-        return weights
-
 
 def plan_tiles(shape: tuple[int, int], *, tile_px: int, margin_px: int, border_px: int, stride_px: int) -> TileGrid:
     """Lay tiles of one shape over an image, evenly, neighbours overlapping by at least twice the margin.

@@ -12,6 +12,17 @@ from cohortseg.networks.unet import ResidualUNet
 WIDTHS = (2, 4, 8, 16)
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps converted networks out of the cache of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
 @pytest.fixture
 def network() -> ResidualUNet:
     """A network whose weights and normalisation statistics are all different from a new one's."""

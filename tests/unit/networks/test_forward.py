@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from cohortseg.errors import CheckpointError, DeviceError, MissingFileError
-from cohortseg.networks import Network
+from cohortseg.errors import CheckpointError, MissingFileError, SettingsError
+from cohortseg.networks import Network, forward
 from cohortseg.settings import SegmentSettings
 
 
@@ -18,7 +17,7 @@ def settings(path: Path, **changes: Any) -> SegmentSettings:
 
 def test_a_batch_gives_fields_and_styles_each_as_if_alone(cellpose_file: Path) -> None:
     network = Network.of(settings(cellpose_file))
-    assert (network.n_channels, network.stride_px, network.diameter_px, network.on_gpu) == (2, 4, 17.5, False)
+    assert (network.n_channels, network.stride_px, network.diameter_px, network.backend) == (2, 4, 17.5, "openvino")
     batch = np.random.default_rng(0).random((3, 2, 16, 24), np.float32)
     fields, styles = network.forward(batch)
     assert (fields.shape, fields.dtype) == ((3, 3, 16, 24), np.float32)
@@ -29,17 +28,20 @@ def test_a_batch_gives_fields_and_styles_each_as_if_alone(cellpose_file: Path) -
         np.testing.assert_allclose(alone[1][0], styles[i], atol=1e-5)
 
 
-def test_running_out_of_gpu_memory_names_the_batch_and_the_remedy(
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_a_stream_gives_the_fields_of_the_batch_in_order(cellpose_file: Path, backend: str) -> None:
+    network = Network.of(settings(cellpose_file, backend=backend))
+    assert network.backend == backend
+    batch = np.random.default_rng(0).random((5, 2, 16, 24), np.float32)
+    np.testing.assert_array_equal(list(network.stream(iter(batch), None)), network.forward(batch)[0])
+
+
+def test_openvino_on_what_turns_out_to_be_a_gpu_is_an_error(
     cellpose_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = Network.of(settings(cellpose_file))
-
-    def exhausted(_: object) -> None:
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(network, "_network", exhausted)
-    with pytest.raises(DeviceError, match=r"batch of 2 tiles of \(16, 16\) px.*smaller pipeline\.batch_size"):
-        network.forward(np.zeros((2, 2, 16, 16), np.float32))
+    monkeypatch.setattr(forward, "is_gpu", lambda _: True)
+    with pytest.raises(SettingsError, match=r"device 'auto' is a GPU here.*Set device: cpu"):
+        Network.of(settings(cellpose_file, device="auto", backend="openvino"))
 
 
 def test_a_size_model_goes_with_the_checkpoint_it_was_trained_with(

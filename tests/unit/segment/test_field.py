@@ -14,7 +14,7 @@ def blended(grid: TileGrid, values: dict[tuple[int, int], np.ndarray]) -> np.nda
     """Return the whole canvas, blended in one array."""
     canvas = np.zeros((3, *grid.shape), np.float32)
     for (row, column), tile in values.items():
-        canvas[:, *grid.used(row, column).slices] += tile * grid.weights(row, column)
+        canvas[:, *grid.used(row, column).slices] += tile * np.outer(grid.y.weights(row), grid.x.weights(column))
     return canvas
 
 
@@ -37,7 +37,7 @@ def test_a_rolling_band_equals_the_whole_canvas(
     band, taken = RollingField(Box(0, x0, shape[0], x1)), 0
     for row in range(len(grid.y.starts)):
         for column in grid.x.reaching(x0, x1):
-            band.add(grid.used(row, column), values[row, column], grid.weights(row, column))
+            band.add(grid.used(row, column), values[row, column], grid.y.weights(row), grid.x.weights(column))
         last = row == len(grid.y.starts) - 1
         final = grid.shape[0] if last else grid.y.used(row + 1)[0]
         np.testing.assert_array_equal(band.take(Box(taken, x0, final, x1)), whole[:, taken:final, x0:x1])
@@ -47,6 +47,6 @@ def test_a_rolling_band_equals_the_whole_canvas(
 
 def test_what_is_taken_is_a_copy() -> None:
     band = RollingField(Box(0, 0, 2, 2))
-    band.add(Box(0, 0, 2, 2), np.ones((3, 2, 2), np.float32), np.ones((2, 2), np.float32))
+    band.add(Box(0, 0, 2, 2), np.ones((3, 2, 2), np.float32), np.ones(2, np.float32), np.ones(2, np.float32))
     band.take(Box(0, 0, 2, 2))[:] = 7
     assert band.take(Box(0, 0, 2, 2)).max() == pytest.approx(1)

@@ -79,6 +79,12 @@ def test_a_fault_names_its_key_what_was_found_and_what_is_allowed(mapping: dict[
     assert message in str(caught.value)
 
 
+def test_openvino_does_not_go_with_a_gpu() -> None:
+    assert load_settings({"backend": "torch", "device": "cuda"}).backend == "torch"
+    with pytest.raises(SettingsError, match="backend auto or torch with device cuda"):
+        load_settings({"backend": "openvino", "device": "cuda"})
+
+
 def test_all_faults_are_in_one_error() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({"device": "gpu", "diameter": -1, "pipeline": {"batch_size": 0}})
@@ -94,7 +100,12 @@ def test_one_block_loads_alone() -> None:
 
 def test_only_what_decides_the_cells_counts_for_a_rerun() -> None:
     base = load_settings({}).segment_settings()
-    hands: dict[str, object] = {"device": "cpu", "pipeline": {"batch_size": 4, "n_postprocess_processes": 7}}
+    hands: dict[str, object] = {
+        "device": "cpu",
+        "backend": "torch",
+        "precision": "fp32",
+        "pipeline": {"batch_size": 4, "n_postprocess_processes": 7},
+    }
     assert load_settings(hands).segment_settings().decisive() == base.decisive()
     for mapping in ({"diameter": 30}, {"postprocess": {"min_size": 3}}, {"pipeline": {"infer_size": 512}}):
         assert load_settings(mapping).segment_settings().decisive() != base.decisive()

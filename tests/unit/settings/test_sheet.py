@@ -143,4 +143,4 @@ def test_all_faults_of_all_rows_are_in_one_error_in_the_order_of_the_sheet() -> 
 
 def test_every_override_column_is_a_key_of_the_config() -> None:
     own = {"sample", "image", "stack", "z_index", "labels"}
-    assert set(SheetColumns.model_fields) - own <= set(load_settings({}).segment_settings().model_dump())
+    assert set(SheetColumns.model_fields) - own <= set(load_settings({}).model_dump())

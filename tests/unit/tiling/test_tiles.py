@@ -95,4 +95,4 @@ def test_a_grid_is_the_product_of_its_axes() -> None:
     grid = TileGrid(AxisTiles(12, 8, (0, 4), 1.0), AxisTiles(8, 8, (0,), 0.0))
     assert grid.used(0, 0) == (0, 0, 7, 8)
     assert grid.used(1, 0) == (5, 0, 12, 8)
-    assert grid.weights(0, 0)[:, 0] == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.25])
+    assert grid.y.weights(0) == pytest.approx([1, 1, 1, 1, 1, 0.75, 0.25])

@@ -1,0 +1,70 @@
+"""The network on a GPU, where there is one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cohortseg.errors import DeviceError
+from cohortseg.networks import Network
+from cohortseg.settings import SegmentSettings
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+
+TILES = np.random.default_rng(0).random((13, 2, 256, 320), np.float32)
+
+
+def load(**changes: Any) -> Network:
+    return Network.of(SegmentSettings(**{"device": "cuda"} | changes))
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Room for a few tiles."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(400 * 2**20 / total)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4, 64])
+def test_it_gives_what_the_cpu_gives(batch_size: int | None) -> None:
+    expected = list(load(device="cpu", precision="fp32").stream(iter(TILES), None))
+    exact = list(load(precision="fp32").stream(iter(TILES), batch_size))
+    np.testing.assert_allclose(exact, expected, rtol=1e-3, atol=1e-3)
+    network = load()
+    rough = list(network.stream(iter(TILES), batch_size))
+    assert network.backend == "torch"
+    assert np.sqrt(np.mean(np.square(np.subtract(rough, expected)))) < 0.03 * np.std(expected) + 0.05
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    network = load()
+    first = list(network.stream(iter(TILES), None))
+    np.testing.assert_array_equal(list(network.stream(iter(TILES), None)), first)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_too_large_batches_are_made_smaller_without_losing_a_tile() -> None:
+    tiles = np.tile(TILES, (4, 1, 1, 1))
+    expected = list(load(device="cpu", precision="fp32").stream(iter(tiles), None))
+    fields = list(load(precision="fp32").stream(iter(tiles), 52))
+    np.testing.assert_allclose(fields, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_tile_that_does_not_fit_is_an_error() -> None:
+    tile = np.zeros((2, 4096, 4096), np.float32)
+    with pytest.raises(DeviceError, match="ran out of memory on one tile of 4096 x 4096 px"):
+        list(load().stream(iter([tile]), None))
+
+
+def test_closing_early_leaves_the_network_usable() -> None:
+    network = load()
+    outputs = network.stream(iter(TILES), 2)
+    next(outputs)
+    outputs.close()
+    assert len(list(network.stream(iter(TILES), 2))) == len(TILES)
