@@ -7,7 +7,7 @@ SNAKEMAKE := $(BIN)/snakemake --snakefile workflow/Snakefile
 TINY := tests/data/cohort
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format schemas lock clean
+.PHONY: help env demo test lint bench format schemas lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: $(READY) ## check style, types and the workflow
 	@$(BIN)/snakefmt --check workflow
 	@$(SNAKEMAKE) --lint --directory $(TINY) --configfile $(TINY)/config.yaml
 
+bench: $(READY) ## measure speed and memory, also against Cellpose 3.1.1.3 (an hour; WHAT="whole postprocess": less)
+	@$(BIN)/python tests/benchmarks/bench.py $(WHAT)
+
 format: $(READY) ## put all files into their standard format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
@@ -53,5 +56,5 @@ lock: $(READY) ## add what pyproject.toml needs to the lock file, keeping the ve
 		pyproject.toml --output-file envs/requirements.lock
 
 clean: ## remove the environment, the demo and all caches; results stay
-	@rm -rf $(VENV) demo .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis scripts/cohortseg.egg-info $(TINY)/.snakemake
+	@rm -rf $(VENV) .bench demo .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis scripts/cohortseg.egg-info $(TINY)/.snakemake
 	@find scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -13,7 +13,8 @@ from cohortseg.settings import SegmentSettings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 
-TILES = np.random.default_rng(0).random((13, 2, 256, 320), np.float32)
+# Blobs, as images have: on plain noise a trained network gives values far outside of any image's.
+TILES = np.kron(np.random.default_rng(0).random((13, 2, 16, 20), np.float32), np.ones((16, 16), np.float32))
 
 
 def load(**changes: Any) -> Network:
@@ -38,7 +39,7 @@ def test_it_gives_what_the_cpu_gives(batch_size: int | None) -> None:
     network = load()
     rough = list(network.stream(iter(TILES), batch_size))
     assert network.backend == "torch"
-    assert np.sqrt(np.mean(np.square(np.subtract(rough, expected)))) < 0.03 * np.std(expected) + 0.05
+    assert np.sqrt(np.mean(np.square(np.subtract(rough, expected)))) < 0.1 * np.std(expected)
 
 
 def test_two_runs_give_the_same_bits() -> None:
