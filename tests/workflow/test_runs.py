@@ -84,7 +84,7 @@ def test_a_deleted_mask_is_the_only_thing_that_is_rebuilt(finished: Any) -> None
     assert finished.planned() == set()
 
 
-def test_a_scattered_image_gives_the_bytes_of_one_job(fresh: Any, finished: Any) -> None:
+def test_a_scattered_image_gives_the_bytes_of_one_job(fresh: Any, finished_once: Any) -> None:
     sheet = (fresh.folder / "samples.tsv").read_text().splitlines()
     rows = [line.split("\t") for line in sheet]
     rows[0].append("scatter")
@@ -94,7 +94,7 @@ def test_a_scattered_image_gives_the_bytes_of_one_job(fresh: Any, finished: Any)
     printed = fresh.run("polygons")
     assert printed.count("rule segment_part:") == 3
     for sample in ("lone", "z0"):
-        results = [cohort.folder / "results" / sample / "polygons.parquet" for cohort in (fresh, finished)]
+        results = [cohort.folder / "results" / sample / "polygons.parquet" for cohort in (fresh, finished_once)]
         assert results[0].read_bytes() == results[1].read_bytes()
     # Parts are gone once they are joined, and nothing is left to do.
     left = {path.name for path in (fresh.folder / "results" / "lone").iterdir()}

@@ -68,8 +68,11 @@ STACKS = expand(
 )
 
 
+SAMPLE_PATTERN = r"(?!(?:cohort|stacks)/)[A-Za-z0-9_-][A-Za-z0-9._-]*"
+
+
 wildcard_constraints:
-    sample=r"(?!(?:cohort|stacks)/)[A-Za-z0-9_-][A-Za-z0-9._-]*",
+    sample=SAMPLE_PATTERN,
     stack=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
 
 

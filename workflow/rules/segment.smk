@@ -14,7 +14,7 @@ rule segment:
     benchmark:
         "benchmarks/segment/{sample}.tsv"
     wildcard_constraints:
-        sample=one_of(set(PLAN["samples"]) - set(SCATTERED)),
+        sample=rf"(?!(?:{one_of(SCATTERED)})/){SAMPLE_PATTERN}",
     conda:
         "../../envs/gpu.yaml"
     threads: 8

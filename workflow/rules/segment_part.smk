@@ -8,15 +8,15 @@ rule segment_part:
         size_model=sample_file("size_model_path"),
         prepared=f"{RESULTS}/{{sample}}/prepared.json",
     output:
-        polygons=temp(f"{RESULTS}/{{sample}}/part-{{index}}-of-{{count}}.parquet"),
-        metadata=temp(f"{RESULTS}/{{sample}}/part-{{index}}-of-{{count}}.json"),
+        polygons=temp(f"{RESULTS}/{{sample}}/part-{{part}}-of-{{parts}}.parquet"),
+        metadata=temp(f"{RESULTS}/{{sample}}/part-{{part}}-of-{{parts}}.json"),
     log:
-        "logs/segment_part/{sample}.{index}-of-{count}.log",
+        "logs/segment_part/{sample}.{part}-of-{parts}.log",
     benchmark:
-        "benchmarks/segment_part/{sample}.{index}-of-{count}.tsv"
+        "benchmarks/segment_part/{sample}.{part}-of-{parts}.tsv"
     wildcard_constraints:
-        index=r"[1-9][0-9]*",
-        count=r"[1-9][0-9]*",
+        part=r"[1-9][0-9]*",
+        parts=r"[1-9][0-9]*",
     conda:
         "../../envs/gpu.yaml"
     threads: 8

@@ -20,6 +20,8 @@ RULES = (
     f"more than {_EDGE_SHARE:.0%} of at least {_MIN_CELLS_FOR_SHARES} cells touch the image's edge",
     f"average precision at IoU 0.5 is below {_POOR_AP50:g}",
     "cells are larger than the tiles see around them, so their outlines may be incomplete",
+    "the seam audit failed: along borders of tiles, outlines run straighter, or cells are fewer or more, than beside "
+    "them, or a tile among full ones is empty",
 )
 """The rules in words, for the report."""
 
@@ -47,6 +49,7 @@ def find_problems(measures: pd.DataFrame) -> list[tuple[Finding, ...]]:
     found = [
         [
             *_intrinsic(n_cells[row], edge_share[row], ap50[row], cells_cut[row]),
+            *_seams(measures["seam_audit"].iloc[row]),
             *_unusual_density(density[row], usual_density[row]),
             *_unusual_width(width[row], usual_width[row]),
         ]
@@ -68,6 +71,13 @@ def _intrinsic(n_cells: float, edge_share: float, ap50: float, cells_cut: int) -
     if ap50 < _POOR_AP50:
         found.append(Finding(6, f"agrees poorly with its ground truth: AP@0.5 {ap50:.2f}"))
     return found
+
+
+def _seams(audit: str) -> list[Finding]:
+    """Return that the seam audit failed."""
+    if audit != "failed":
+        return []
+    return [Finding(20, "borders of tiles left marks on its cells: metadata.json says where, under seam_audit")]
 
 
 def _unusual_density(density: float, usual: float) -> list[Finding]:

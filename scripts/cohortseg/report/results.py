@@ -28,7 +28,7 @@ class SampleResult:
         metadata.json, or an empty mapping. Read from it, each where present: `shape` (y, x), `modality`, `seconds`
         (a number, or a mapping of stages to numbers, of which `total` counts alone), `peak_memory_bytes` (a number,
         or a mapping of stages to numbers, of which the largest counts), `counts.cells_cut` (cells larger than the
-        window sees around them).
+        window sees around them), `seam_audit.passed`.
     cells
         `CELL_COLUMNS` of its cells, one row each; None if it has not been quantified.
     preview_png
@@ -79,6 +79,14 @@ class SampleResult:
     def cells_cut(self) -> int:
         """Cells that are larger than the window sees around them; 0 if not counted."""
         return int(self.metadata.get("counts", {}).get("cells_cut", 0))
+
+    @property
+    def seam_audit(self) -> str:
+        """Whether borders of tiles left marks: `passed`, `failed`, `not judged` (too little), empty if not looked."""
+        audit = self.metadata.get("seam_audit")
+        if audit is None:
+            return ""
+        return {True: "passed", False: "failed"}.get(audit.get("passed"), "not judged")
 
     def average_precision(self, threshold: float) -> float:
         """Return its average precision at an IoU threshold; NaN if it was not evaluated there."""

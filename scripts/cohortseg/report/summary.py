@@ -14,7 +14,8 @@ def summarise(samples: Sequence[SampleResult]) -> pd.DataFrame:
 
     Columns: `sample`, `status`, `modality`, `n_cells` (nullable integer), `cells_per_mpx` (per million pixels),
     `median_area_px`, `median_diameter_px` and `median_diameter_um` (of circles of the cells' areas), `mean_score`,
-    `edge_share` (0 to 1, of the cells), `cells_cut` (cells larger than the window sees around them), `ap50` (average
+    `edge_share` (0 to 1, of the cells), `cells_cut` (cells larger than the window sees around them),
+    `seam_audit` (passed, failed or not judged; empty if unknown), `ap50` (average
     precision at IoU 0.5), `seconds`, `peak_memory_bytes`, `warnings` (text, several joined by "; ", empty if there are
     none). Numbers that are not known are NaN.
     """
@@ -36,6 +37,7 @@ _MEASURES = [
     "mean_score",
     "edge_share",
     "cells_cut",
+    "seam_audit",
     "ap50",
     "seconds",
     "peak_memory_bytes",
@@ -58,6 +60,7 @@ def _measure(sample: SampleResult) -> dict[str, object]:
         "mean_score": float("nan") if cells is None or cells.empty else float(cells["score"].mean()),
         "edge_share": float("nan") if cells is None or cells.empty else float(cells["touches_edge"].mean()),
         "cells_cut": sample.cells_cut,
+        "seam_audit": sample.seam_audit,
         "ap50": sample.average_precision(0.5),
         "seconds": sample.seconds,
         "peak_memory_bytes": sample.peak_memory_bytes,

@@ -1,5 +1,6 @@
 """Whether lines across an image bear a mark that places beside them do not."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,12 +52,14 @@ class Contrast:
     @property
     def times_more(self) -> NDArray[np.float64]:
         """How many times as much there is as the fuller side has."""
-        return self.found / np.maximum(self.expected.max(axis=0), 1e-9)
+        times: NDArray[np.float64] = self.found / np.maximum(self.expected.max(axis=0), 1e-9)
+        return times
 
     @property
     def times_less(self) -> NDArray[np.float64]:
         """How many times as much the emptier side has."""
-        return self.expected.min(axis=0) / np.maximum(self.found, 1e-9)
+        times: NDArray[np.float64] = self.expected.min(axis=0) / np.maximum(self.found, 1e-9)
+        return times
 
 
 class Scan:
@@ -162,9 +165,7 @@ class Scan:
         above = np.where(line > 0, betainc(np.maximum(line, 1e-9), sides + 1, share), 1)
         below = np.where(sides > 0, betainc(np.maximum(sides, 1e-9), line + 1, 1 - share), 1)
         known = (px[1:] > 0).all(axis=0) & ~np.isnan(dispersion)
-        return Contrast(
-            sums[0], expected, np.where(known, above.max(axis=0), 1), np.where(known, below.max(axis=0), 1)
-        )
+        return Contrast(sums[0], expected, np.where(known, above.max(axis=0), 1), np.where(known, below.max(axis=0), 1))
 
 
 def _within(values: NDArray[np.generic], low: int, high: int) -> NDArray[np.float64]:
@@ -180,4 +181,4 @@ def _cautious(scatter: float, variance: float, n_independent: float) -> float:
     """Return scatter / variance, two of its standard errors up, at least 1; NaN where there is too little to tell."""
     if n_independent < _FEWEST_PLACES or variance <= 0:
         return float("nan")
-    return max(1.0, scatter / variance * (1 + 2 * np.sqrt(2 / n_independent)))
+    return max(1.0, scatter / variance * (1 + 2 * math.sqrt(2 / n_independent)))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -81,10 +81,10 @@ class TileCounts:
             low, high = edges[tile], edges[tile + 1]
             for line, offset in ((2 * tile, values - low), (2 * tile + 1, values - (low + high) / 2)):
                 after = (offset >= 0) & (offset < self._depth_px)
-                np.add.at(self._beside[axis], (line[after], along[after], 1), 1)
+                np.add.at(self._beside[axis][..., 1], (line[after], along[after]), 1)
             for line, offset in ((2 * tile + 2, high - values), (2 * tile + 1, (low + high) / 2 - values)):
                 before = (offset > 0) & (offset <= self._depth_px)
-                np.add.at(self._beside[axis], (line[before], along[before], 0), 1)
+                np.add.at(self._beside[axis][..., 0], (line[before], along[before]), 1)
             inner &= (values - low >= self._depth_px) & (high - values > self._depth_px)
         np.add.at(self.counts, (tiles[0], tiles[1]), 1)
         np.add.at(self._inner, (tiles[0][inner], tiles[1][inner]), 1)
@@ -126,7 +126,7 @@ class TileCounts:
                 continue
             rim, rim_px2 = self._rim(row, column)
             if inside >= needed * self._clumping(row, column) and rim >= _DENSE_SHARE * usual * rim_px2:
-                expected = round(usual * areas_px2[row, column])
+                expected = round(usual * float(areas_px2[row, column]))
                 found.append(Hole(row, column, int(self.counts[row, column]), expected))
         return found
 
@@ -166,23 +166,19 @@ class TileCounts:
 
     def _clumping(self, row: int, column: int) -> float:
         """Return how many cells come at once, by pairs of neighbouring tiles without this one; infinite without any."""
-        places = [place for place in np.ndindex(*self.counts.shape) if place != (row, column)]
-        squares = []
-        for y, x in places:
-            for other in ((y + 1, x), (y, x + 1)):
-                if other in places:
-                    squares.append(self._difference((y, x), other))
-        known = [square for square in squares if square is not None]
-        return max(1.0, float(np.median(known)) / _MEDIAN_CHI2) if known else math.inf
-
-    def _difference(self, one: tuple[int, int], other: tuple[int, int]) -> float | None:
-        total = self.counts[one] + self.counts[other]
-        return None if total < _FEWEST_CELLS else float((self.counts[one] - self.counts[other]) ** 2 / total)
+        counts = self.counts.copy()
+        counts[row, column] = np.nan
+        pairs = ((counts[1:], counts[:-1]), (counts[:, 1:], counts[:, :-1]))
+        squares = [
+            (one - other)[(enough := one + other >= _FEWEST_CELLS)] ** 2 / (one + other)[enough] for one, other in pairs
+        ]
+        known = np.concatenate(squares)
+        return max(1.0, float(np.median(known)) / _MEDIAN_CHI2) if known.size else math.inf
 
 
 def _p_larger(ones: NDArray[np.float64], others: NDArray[np.float64]) -> float:
     """Return the p-value of the rank sum of `ones`, one-sided, with ties at their mean rank."""
-    values, where, repeats = np.unique(np.concatenate([ones, others]), return_inverse=True, return_counts=True)
+    _, where, repeats = np.unique(np.concatenate([ones, others]), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(repeats) - (repeats - 1) / 2)[where]
     n, m = len(ones), len(others)
     excess = ranks[:n].sum() - n * (n + m + 1) / 2

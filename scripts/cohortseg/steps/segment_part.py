@@ -20,7 +20,7 @@ from cohortseg.tiling import Part
 
 def main(snakemake: Any) -> None:
     """Run the step as a job of the workflow."""
-    index, count = int(snakemake.wildcards.index), int(snakemake.wildcards.count)
+    index, count = int(snakemake.wildcards.part), int(snakemake.wildcards.parts)
 
     def step() -> None:
         use_threads(snakemake.threads)

@@ -67,6 +67,15 @@ def test_cells_that_are_larger_than_a_tile_sees_are_never_silent(made: Any) -> N
     assert warnings_of([cut])["cut"].startswith("2 cells larger than the tiles see")
 
 
+def test_marks_of_tile_borders_are_never_silent(made: Any) -> None:
+    for passed, named, shown in ((False, True, "failed"), (True, False, "passed"), (None, False, "not judged")):
+        metadata = {"shape": [100, 100], "seam_audit": {"passed": passed, "findings": []}}
+        sample = made.ok("a", made.cells(30), metadata=metadata)
+        assert ("borders of tiles left marks" in warnings_of([sample]).get("a", "")) == named
+        assert list(summarise([sample])["seam_audit"]) == [shown]
+    assert list(summarise([made.missing("b")])["seam_audit"]) == [""]
+
+
 def test_a_few_cells_on_the_edge_of_a_small_image_are_fine(made: Any) -> None:
     assert warnings_of([made.ok("small", made.cells(4, edge=4))]) == {}
 
