@@ -99,7 +99,7 @@ def postprocess(folder: Path, python: Path | None, repeats: int, side_px: int = 
     """Turn flows into labels: `compute_masks` of Cellpose 3.1.1.3 and of the installed one, and `labels_from_flows`."""
     lines = [f"## Post-processing alone, noisy flows of {side_px:,}²", ""]
     flows = folder / "flows.npz"
-    flow, logits = noisy_flows(side_px, 24.0)
+    flow, logits = noisy_flows(side_px, DIAMETER_PX)
     np.savez(flows, flow=flow, logits=logits)
     return [*lines, *_postprocess_table(folder, flows, python, repeats), ""]
 

@@ -1,5 +1,7 @@
 """Where the flow carries each pixel."""
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,7 +63,11 @@ def follow_flow(
             "Follow the flow in windows.",
         )
     shape = (inside.shape[0], inside.shape[1])
-    step_field, n_bad = _step_field(check_field(flow, shape, "a flow"), inside)
+    flow = check_field(flow, shape, "a flow")
+    step_field = np.zeros(((shape[0] + 2) * (shape[1] + 2), 2), np.float32)
+    bad = np.zeros(shape[0], np.int64)
+    in_ranges(lambda y0, y1: _step_field(flow, inside, y0, y1, step_field, bad), 0, shape[0], n_threads)
+    n_bad = int(bad.sum())
     if n_bad:
         raise ImageError(
             f"a flow that is not finite on {n_bad} pixels of cells",
@@ -72,16 +78,13 @@ def follow_flow(
     steps = -(-niter // 2**doublings)
     shifts, ends = _reading_shifts(shape, image), np.empty(inside.size, np.int32)
     in_ranges(lambda y0, y1: _walk(step_field, inside, steps, shifts, y0, y1, ends), 0, shape[0], n_threads)
-    for _ in range(doublings):
-        ends = _doubled(ends, n_threads)
-    return _unravel(ends, *shape)
-
-
-def _doubled(ends: NDArray[np.int32], n_threads: int) -> NDArray[np.int32]:
-    """Compose the map from pixels to pixels with itself."""
     doubled = np.empty_like(ends)
-    in_ranges(lambda first, last: _double(ends, first, last, doubled), 0, ends.size, n_threads)
-    return doubled
+    for _ in range(doublings):
+        in_ranges(partial(_double, ends, doubled), 0, ends.size, n_threads)
+        ends, doubled = doubled, ends
+    unravelled = np.empty((2, *shape), np.int32)
+    in_ranges(lambda y0, y1: _unravel(ends, y0, y1, unravelled), 0, shape[0], n_threads)
+    return unravelled
 
 
 def _reading_shifts(shape: tuple[int, int], image: Box | None) -> NDArray[np.float64]:
@@ -100,24 +103,23 @@ def _reading_shifts(shape: tuple[int, int], image: Box | None) -> NDArray[np.flo
 
 
 @jit
-def _step_field(flow: Flow, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float32], int]:
-    """Return the steps as ((y + 2) (x + 2), 2) in a frame of zeros, 0 outside, and how many are not finite.
+def _step_field(
+    flow: Flow, inside: NDArray[np.bool_], y0: int, y1: int, steps: NDArray[np.float32], bad: NDArray[np.int64]
+) -> None:
+    """Put the steps of rows y0 to y1 - 1 into ((y + 2) (x + 2), 2) zeros, and count those not finite by row.
 
     No step is longer than the window, which changes no end but keeps positions within what an integer holds.
     """
     height, width = inside.shape
     longest = np.float32(max(height, width))
-    steps = np.zeros(((height + 2) * (width + 2), 2), np.float32)
-    n_bad = 0
-    for y in range(height):
+    for y in range(y0, y1):
         for x in range(width):
             if inside[y, x]:
                 at = (y + 1) * (width + 2) + x + 1
                 for axis in range(2):
                     step = flow[axis, y, x] / np.float32(5)
-                    n_bad += not np.isfinite(step)
+                    bad[y] += not np.isfinite(step)
                     steps[at, axis] = min(max(step, -longest), longest)
-    return steps, n_bad
 
 
 @jit
@@ -195,18 +197,18 @@ def _advance(pixel: int, fraction: np.float32, size: int) -> tuple[int, np.float
 
 
 @jit
-def _double(ends: NDArray[np.int32], first: int, last: int, doubled: NDArray[np.int32]) -> None:
+def _double(ends: NDArray[np.int32], doubled: NDArray[np.int32], first: int, last: int) -> None:
+    """Compose the map from pixels to pixels with itself, for the pixels first to last - 1."""
     for pixel in range(first, last):
         doubled[pixel] = ends[ends[pixel]]
 
 
 @jit
-def _unravel(ends: NDArray[np.int32], height: int, width: int) -> NDArray[np.int32]:
-    """Turn flat indices into (2, y, x) rows and columns."""
-    unravelled = np.empty((2, height, width), np.int32)
-    for y in range(height):
+def _unravel(ends: NDArray[np.int32], y0: int, y1: int, unravelled: NDArray[np.int32]) -> None:
+    """Turn the flat indices of rows y0 to y1 - 1 into (2, y, x) rows and columns."""
+    width = unravelled.shape[2]
+    for y in range(y0, y1):
         for x in range(width):
             end = ends[y * width + x]
             unravelled[0, y, x] = end // width
             unravelled[1, y, x] = end - unravelled[0, y, x] * width
-    return unravelled

@@ -47,27 +47,39 @@ def _dense(labels: Labels) -> tuple[NDArray[np.int32], int]:
         values, inverse = np.unique(labels, return_inverse=True)
         first = 0 if values[0] == 0 else 1
         return (inverse.reshape(labels.shape) + first).astype(np.int32), len(values) - 1 + first
-    present = np.zeros(largest + 1, np.bool_)
-    present[labels.ravel()] = True
-    present[0] = False
+    present = _present(labels, largest)
+    if present[1:].all():
+        return labels.astype(np.int32), largest
     numbers = np.where(present, np.cumsum(present), 0).astype(np.int32)
     return numbers[labels], int(numbers.max())
 
 
 @jit
+def _present(labels: Labels, largest: int) -> NDArray[np.bool_]:
+    """Return which values from 0 to the largest there are; 0 counts as absent."""
+    present = np.zeros(largest + 1, np.bool_)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            present[labels[y, x]] = True
+    present[0] = False
+    return present
+
+
+@jit
 def _boxes(dense: NDArray[np.int32], n_cells: int) -> NDArray[np.int64]:
-    """Return (n + 1, 4) half-open bounding boxes y0, x0, y1, x1 by label."""
+    """Return (n + 1, 4) half-open bounding boxes y0, x0, y1, x1 by label; that of the background is of no use."""
     height, width = dense.shape
     boxes = np.empty((n_cells + 1, 4), np.int64)
     boxes[:, :2] = max(height, width)
     boxes[:, 2:] = 0
     for y in range(height):
         for x in range(width):
-            box = boxes[dense[y, x]]
-            box[0] = min(box[0], y)
-            box[1] = min(box[1], x)
-            box[2] = max(box[2], y + 1)
-            box[3] = max(box[3], x + 1)
+            label = dense[y, x]
+            if label:
+                boxes[label, 0] = min(boxes[label, 0], y)
+                boxes[label, 1] = min(boxes[label, 1], x)
+                boxes[label, 2] = max(boxes[label, 2], y + 1)
+                boxes[label, 3] = max(boxes[label, 3], x + 1)
     return boxes
 
 

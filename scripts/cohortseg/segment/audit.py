@@ -11,8 +11,9 @@ Whatever a border does to cells, it does along known lines, and not beside them.
 
 The first two are judged by `marks.Scan`, against what lies beside each line, with chance measured at all places between
 the borders; the others by `tile_counts.TileCounts`. A difference is a finding where it is both large and beyond
-chance. Beyond chance: 1e-4 a run is shared evenly among all tests of the run (Bonferroni), which leaves a factor of ten
-to the 1e-3 that is promised, for what the models of chance do not hold. Large: half as much again at a single line, a
+chance. Beyond chance: 1e-4 a run is shared evenly among lines, steps and tiles, and the share of the lines among all
+comparisons made (Bonferroni); this leaves a factor of ten to the 1e-3 a run that is promised, for what the models of
+chance do not hold. Large: half as much again at a single line, a
 fifth at all lines together; what is smaller does not matter, however certain.
 
 What a border did cannot be told from what lies in the image along the very same line, such as a mosaic's own seam. Nor
@@ -200,12 +201,13 @@ class SeamAudit:
         """
         axes = [axis for axis in self._axes if axis.borders.size]
         measures = [measure for axis in axes for measure in _measures(axis)]
-        p = _P_RUN / (2 + sum(measure.n_tests for measure in measures))
+        p_kind = _P_RUN / 3
+        p_line = p_kind / max(1, sum(measure.n_tests for measure in measures))
         found: dict[str, str] = {}
         for measure in measures:
-            found = measure.findings(p) | found
-        steps, holes = self._tiles.steps(), self._tiles.holes(p)
-        if steps and steps.p < p and steps.border > _LARGE_TOGETHER * steps.control:
+            found = measure.findings(p_line) | found
+        steps, holes = self._tiles.steps(), self._tiles.holes(p_kind)
+        if steps and steps.p < p_kind and steps.border > _LARGE_TOGETHER * steps.control:
             found["step"] = (
                 f"the density of cells steps across borders of tiles: by {steps.border:.0%}, and by "
                 f"{steps.control:.0%} within tiles"

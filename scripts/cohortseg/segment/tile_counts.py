@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 # A tile is a hole with less than this share, in its inner part, of the cells that its neighbours lead to expect ...
 _EMPTY_SHARE = 0.05
 # ... while just outside it there is at least this share: holes of the tissue are no rectangles that fit.
-_DENSE_SHARE = 0.5
+_DENSE_SHARE = 0.75
 _FEWEST_NEIGHBOURS = 2
 # Median of a squared standard normal number.
 _MEDIAN_CHI2 = 0.455
@@ -124,8 +124,8 @@ class TileCounts:
             inside = usual * inner_px2[row, column]
             if inside < needed or self._inner[row, column] > _EMPTY_SHARE * inside:
                 continue
-            rim, rim_px2 = self._rim(row, column)
-            if inside >= needed * self._clumping(row, column) and rim >= _DENSE_SHARE * usual * rim_px2:
+            dense = self._rim_density(row, column) >= _DENSE_SHARE * usual
+            if dense and inside >= needed * self._clumping(row, column):
                 expected = round(usual * float(areas_px2[row, column]))
                 found.append(Hole(row, column, int(self.counts[row, column]), expected))
         return found
@@ -152,17 +152,17 @@ class TileCounts:
             if 0 <= y < height and 0 <= x < width and (y, x) != (row, column):
                 yield y, x
 
-    def _rim(self, row: int, column: int) -> tuple[float, float]:
-        """Return cells and pixels just outside a tile, where the image goes on."""
-        cells = px2 = 0.0
+    def _rim_density(self, row: int, column: int) -> float:
+        """Return cells / pixel² just outside a tile; of three sides or more the emptiest may be another hole's."""
+        sides = []
         for axis, (at, along) in enumerate(((row, column), (column, row))):
             beside, length_px = self._beside[axis], float(np.diff(self._edges[1 - axis])[along])
-            sides = ((2 * at, 0, at > 0), (2 * at + 2, 1, at < self.counts.shape[axis] - 1))
-            for line, side, within in sides:
-                if within:
-                    cells += beside[line, along, side]
-                    px2 += length_px * self._depth_px
-        return cells, px2
+            if at > 0:
+                sides.append((beside[2 * at, along, 0] / length_px, beside[2 * at, along, 0], length_px))
+            if at < self.counts.shape[axis] - 1:
+                sides.append((beside[2 * at + 2, along, 1] / length_px, beside[2 * at + 2, along, 1], length_px))
+        fullest = sorted(sides, reverse=True)[: max(2, len(sides) - 1)]
+        return float(sum(cells for _, cells, _ in fullest) / sum(px for _, _, px in fullest) / self._depth_px)
 
     def _clumping(self, row: int, column: int) -> float:
         """Return how many cells come at once, by pairs of neighbouring tiles without this one; infinite without any."""
