@@ -7,24 +7,40 @@ rows that need it are left out, and the table says so.
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import tifffile
-from made import base_field, noisy_flows, write_tiff
-from processes import ROOT, Ran, describe_machine, infer, run
+from made import DIAMETER_PX, base_field, noisy_flows, write_tiff
+from numpy.typing import NDArray
+from processes import ROOT, Ran, describe_machine, infer, memory_bytes, run
+from tables import header, median, megapixels_per_s, row, stages
 
 from cohortseg.evaluate import average_precision
 
 HERE = Path(__file__).resolve().parent
-SMALL = ROOT / "scripts" / "cohortseg" / "networks" / "models" / "nuclei-mini.pt"
-DIAMETER_PX = 20.0
+CELLPOSE = HERE / "cellpose3.py"
+CELLPOSE_LIMIT = 0.8
+"""Share of the machine's memory that Cellpose may take."""
+NEAR_4K_PX = 4000
+AP_THRESHOLDS = (0.5, 0.75, 0.9)
+GIVEN = ("--diameter", str(DIAMETER_PX))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all benchmarks are given: a folder to work in, Cellpose's Python (None: there is none), and the options."""
+
+    folder: Path
+    cellpose: Path | None
+    given: argparse.Namespace
 
 
 def cellpose3() -> Path | None:
@@ -34,6 +50,7 @@ def cellpose3() -> Path | None:
     folder = ROOT / ".bench" / "cellpose3"
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
+        print("Building an environment for Cellpose 3.1.1.3 in .bench: about 6 GB.", file=sys.stderr, flush=True)
         venv.create(folder, with_pip=True, clear=True)
         pip = [python, "-m", "pip", "install", "--quiet", "torch==2.13.0", "cellpose==3.1.1.3"]
         if subprocess.run(list(map(str, pip)), check=False).returncode:
@@ -43,157 +60,197 @@ def cellpose3() -> Path | None:
     return python
 
 
-def median(values: Sequence[float]) -> float:
-    return float(statistics.median(values))
-
-
-def row(*cells: object) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def header(*names: str) -> list[str]:
-    return [row(*names), row(*("---" for _ in names))]
-
-
-def whole(folder: Path, python: Path | None, repeats: int) -> list[str]:
-    """Segment an image of 3,138 x 2,509 px with the same 6.6 M-parameter network, by Cellpose and by us."""
-    lines = ["## Whole segmentation, 3,138 × 2,509 px, the same network of 6.6 M parameters", ""]
-    if python is None:
+def whole(bench: Run) -> list[str]:
+    """Segment an image with the same 6.6 M-parameter network, by Cellpose and by us, in turns."""
+    side_px = bench.given.whole_side
+    width_px = round(side_px * 2509 / 3138)
+    lines = [f"## Whole segmentation, {side_px:,} × {width_px:,} px, the same network of 6.6 M parameters", ""]
+    if bench.cellpose is None:
         return [*lines, "Not measured: no Cellpose 3.1.1.3.", ""]
-    image, checkpoint = folder / "image.tif", folder / "wide.pth"
-    tifffile.imwrite(image, base_field(3138, DIAMETER_PX)[0][:, :2509])
-    run([python, HERE / "cellpose3.py", "checkpoint", SMALL, checkpoint])
-    theirs, ours, mini = [], [], []
-    for _ in range(repeats):
-        found = folder / "cellpose.npy"
-        theirs.append(run([python, HERE / "cellpose3.py", "eval", checkpoint, image, found, str(DIAMETER_PX)]))
-        ours.append(infer(image, folder / "wide", "--model-path", checkpoint, "--diameter", str(DIAMETER_PX)))
-        mini.append(infer(image, folder / "mini", "--diameter", str(DIAMETER_PX)))
-    table = header("", "process, s", "without start-up, s", "ratio", "peak, GB", "cells")
-    reference = median([ran.said["seconds"] for ran in theirs])
-    for name, rans in (("Cellpose 3.1.1.3", theirs), ("cohortseg", ours), ("cohortseg, nuclei-mini", mini)):
-        net_s = median([ran.said["seconds"] if rans is theirs else ran.said["seconds"]["total"] for ran in rans])
-        cells = rans[0].said["cells"] if rans is theirs else rans[0].said["counts"]["cells"]
-        wall_s, peak_gb = median([ran.wall_s for ran in rans]), max(ran.peak_bytes for ran in rans) / 2**30
-        ratio = f"{reference / net_s:.1f} ×"
-        table.append(row(name, f"{wall_s:.1f}", f"{net_s:.1f}", ratio, f"{peak_gb:.2f}", cells))
-    agreement = _agreement(folder, np.load(folder / "cellpose.npy"))
-    return [*lines, *table, "", f"cohortseg's cells against Cellpose's: {agreement}. {_stages(ours[0])}", ""]
+    folder = bench.folder
+    image, found = folder / "image.tif", folder / "cellpose.npy"
+    tifffile.imwrite(image, base_field(side_px)[0][:, :width_px])
+    wide = _wide_checkpoint(folder)
+    first = infer(image, folder / "wide", *GIVEN, "--model-path", wide)  # converts the network and keeps it
+    rans: dict[str, list[Ran]] = {"Cellpose 3.1.1.3": [], "cohortseg": [], "cohortseg, nuclei-mini": []}
+    for _ in range(bench.given.repeats):
+        theirs = run([bench.cellpose, CELLPOSE, "eval", wide, image, found, str(DIAMETER_PX)])
+        ours = infer(image, folder / "wide", *GIVEN, "--model-path", wide), infer(image, folder / "mini", *GIVEN)
+        for name, ran in zip(rans, (theirs, *ours), strict=True):
+            rans[name].append(ran)
+    lines += header("", "process, s", "ratio", "without start-up, s", "ratio", "peak, GB", "cells")
+    reference = _medians(rans["Cellpose 3.1.1.3"])
+    for name, those in rans.items():
+        process_s, net_s = _medians(those)
+        peak = max(ran.peak_bytes for ran in those) / 2**30
+        lines.append(row(name, f"{process_s:.1f}", f"{reference[0] / process_s:.1f} ×",
+                         f"{net_s:.1f}", f"{reference[1] / net_s:.1f} ×", f"{peak:.2f}", _cells(those[0])))  # fmt: skip
+    agreement = _agreement(folder / "wide" / "polygons.parquet", np.load(found))
+    return [
+        *lines, "",
+        f"Medians of {bench.given.repeats}, in turns. The first run ever, which converts the network, took "
+        f"{first.wall_s:.1f} s. cohortseg's cells against Cellpose's: {agreement}. Seconds by stage: "
+        f"{stages(rans['cohortseg'][-1].said['seconds'])}.", "",
+    ]  # fmt: skip
 
 
-def _agreement(folder: Path, reference: np.ndarray) -> str:
+def _wide_checkpoint(folder: Path) -> Path:
+    from wide import write_wide_checkpoint
+
+    write_wide_checkpoint(folder / "wide.pth")
+    return folder / "wide.pth"
+
+
+def _net_s(ran: Ran) -> float:
+    """Return the seconds without imports and loading: what `CellposeModel.eval` took, or the segmentation."""
+    seconds = ran.said["seconds"]
+    return float(seconds["total"] if isinstance(seconds, dict) else seconds)
+
+
+def _medians(rans: Sequence[Ran]) -> tuple[float, float]:
+    return median([ran.wall_s for ran in rans]), median([_net_s(ran) for ran in rans])
+
+
+def _cells(ran: Ran) -> int:
+    return int(ran.said["cells"] if "cells" in ran.said else ran.said["counts"]["cells"])
+
+
+def _agreement(polygons: Path, reference: NDArray[np.uint32]) -> str:
     import cohortseg
     from cohortseg.stores.polygons import read_polygons
 
-    table = read_polygons(folder / "wide" / "polygons.parquet", columns=None, box=None)
-    ap = average_precision(reference, cohortseg.rasterise(table, reference.shape), (0.5, 0.75, 0.9)).ap
-    return ", ".join(f"AP@{at} {value:.3f}" for at, value in zip((0.5, 0.75, 0.9), ap, strict=True))
+    table = read_polygons(polygons, columns=None, box=None)
+    ap = average_precision(reference, cohortseg.rasterise(table, reference.shape), AP_THRESHOLDS).ap
+    return ", ".join(f"AP@{at} {value:.3f}" for at, value in zip(AP_THRESHOLDS, ap, strict=True))
 
 
-def _stages(ran: Ran) -> str:
-    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in ran.said["seconds"].items() if seconds >= 0.05)
-    return f"Seconds by stage: {stages}."
+def postprocess(bench: Run) -> list[str]:
+    """Turn noisy flows into labels: `compute_masks` of both Cellposes, and `labels_from_flows`."""
+    side_px = bench.given.flow_side
+    flow, logits = noisy_flows(side_px)
+    return [f"## Post-processing alone, noisy flows of {side_px:,}²", "", *_compared(bench, flow, logits), ""]
 
 
-def postprocess(folder: Path, python: Path | None, repeats: int, side_px: int = 4096) -> list[str]:
-    """Turn flows into labels: `compute_masks` of Cellpose 3.1.1.3 and of the installed one, and `labels_from_flows`."""
-    lines = [f"## Post-processing alone, noisy flows of {side_px:,}²", ""]
-    flows = folder / "flows.npz"
-    flow, logits = noisy_flows(side_px, DIAMETER_PX)
-    np.savez(flows, flow=flow, logits=logits)
-    return [*lines, *_postprocess_table(folder, flows, python, repeats), ""]
-
-
-def real_flows(folder: Path, python: Path | None, repeats: int, images: Path) -> list[str]:
+def real_flows(bench: Run) -> list[str]:
     """Do the same with the flows that the built-in network gives of real images, side by side in one field."""
     lines = ["## Post-processing alone, flows of real images", ""]
-    pictures = sorted((images / "dsb2018" / "images").glob("*.png"))
+    pictures = sorted((bench.given.data / "dsb2018" / "images").glob("*.png"))
     if not pictures:
         return [*lines, "Not measured: no real images.", ""]
     from real import field_of
 
-    flows = folder / "real.npz"
     flow, logits, n_images = field_of(pictures)
-    np.savez(flows, flow=flow, logits=logits)
     height, width = logits.shape
     lines += [f"{n_images} fluorescence images of dsb2018 in a field of {height:,} × {width:,} px.", ""]
-    return [*lines, *_postprocess_table(folder, flows, python, repeats), ""]
+    return [*lines, *_compared(bench, flow, logits), ""]
 
 
-def _postprocess_table(folder: Path, flows: Path, python: Path | None, repeats: int) -> list[str]:
-    rans: dict[str, Ran] = {}
-    script = HERE / "cellpose3.py"
-    if python is not None:
-        rans["compute_masks, Cellpose 3.1.1.3"] = run([python, script, "masks", flows, folder / "3.npy", "1"])
-    rans["compute_masks, installed Cellpose"] = run([sys.executable, script, "masks", flows, folder / "4.npy", "1"])
-    ours = run([sys.executable, HERE / "labels.py", flows, folder / "ours.npy", str(max(repeats, 3))])
-    found = np.load(folder / "ours.npy")
-    table = header("", "s", "ratio", "cells", "our AP@0.9 against it")
-    ours_s = median(ours.said["seconds"])
-    for (name, ran), file in zip(rans.items(), ("3.npy", "4.npy") if python else ("4.npy",), strict=True):
-        ap = average_precision(np.load(folder / file), found, (0.9,)).ap[0]
-        seconds = median(ran.said["seconds"])
-        table.append(row(name, f"{seconds:.1f}", f"{seconds / ours_s:.1f} ×", ran.said["cells"], f"{ap:.4f}"))
-    table.append(row("`labels_from_flows`", f"{ours_s:.2f}", "1", ours.said["cells"], ""))
-    return table
+def _compared(bench: Run, flow: NDArray[np.float32], logits: NDArray[np.float32]) -> list[str]:
+    """Return the table of a post-processing; each repeat runs all of them in turn."""
+    folder, python = bench.folder, bench.cellpose
+    flows = folder / "flows.npz"
+    np.savez(flows, flow=flow, logits=logits)
+    masks = {sys.executable: folder / "installed.npy"} if python is None else {
+        str(python): folder / "3.npy", sys.executable: folder / "installed.npy"
+    }  # fmt: skip
+    theirs: dict[str, list[Ran]] = {name: [] for name in masks}
+    ours = []
+    for _ in range(bench.given.repeats):
+        for name, labels in masks.items():
+            theirs[name].append(run([name, CELLPOSE, "masks", flows, labels]))
+        ours.append(run([sys.executable, HERE / "labels.py", flows, folder / "ours.npy"]))
+    found, ours_s = np.load(folder / "ours.npy"), _medians(ours)[1]
+    table = header("", "s", "ratio", "cells", "our AP@0.9 against it", "peak, GB")
+    for name, rans in theirs.items():
+        ap = average_precision(np.load(masks[name]), found, (0.9,)).ap[0]
+        seconds, said = _medians(rans)[1], rans[0].said
+        table.append(row(
+            f"`compute_masks`, Cellpose {said['version']}, {said['threads']} threads", f"{seconds:.2f}",
+            f"{seconds / ours_s:.1f} ×", said["cells"], f"{ap:.4f}", f"{rans[0].peak_bytes / 2**30:.2f}",
+        ))  # fmt: skip
+    peak = f"{ours[0].peak_bytes / 2**30:.2f}"
+    return [*table, row("`labels_from_flows`", f"{ours_s:.2f}", "1", ours[0].said["cells"], "", peak)]
 
 
-def scaling(folder: Path, python: Path | None, sides_px: Sequence[int], cellpose_px: int | None) -> list[str]:
+def scaling(bench: Run) -> list[str]:
     """Segment ever larger images with the built-in network; memory and pixels a second should not change."""
-    table = header("side, px", "process, s", "Mpx/s without start-up", "peak, GB", "cells", "seconds by stage")
+    sides_px = sorted(bench.given.sides)
+    lines = ["## Scaling in the image's side, on the CPU", ""]
+    lines += header("side, px", "", "process, s", "Mpx/s without start-up", "peak, GB", "cells", "seconds by stage")
     peaks = {}
     for side_px in sides_px:
-        image = folder / f"{side_px}.tif"
-        write_tiff(image, (side_px, side_px), DIAMETER_PX)
-        ran = infer(image, folder / f"out{side_px}", "--diameter", str(DIAMETER_PX))
+        image = bench.folder / f"{side_px}.tif"
+        write_tiff(image, side_px)
+        ran = infer(image, bench.folder / f"out{side_px}", *GIVEN)
         peaks[side_px] = ran.peak_bytes
-        speed = side_px**2 / ran.said["seconds"]["total"] / 1e6
-        stages = ", ".join(f"{k} {v:.0f}" for k, v in ran.said["seconds"].items() if v >= 1)
-        table.append(row(f"{side_px:,}", f"{ran.wall_s:.1f}", f"{speed:.2f}", f"{ran.peak_bytes / 2**30:.2f}",
-                         ran.said["counts"]["cells"], stages))  # fmt: skip
-        if side_px == cellpose_px and python is not None:
-            table.append(_cellpose_memory(folder, python, image, ran))
+        lines.append(_scaling_row(side_px, "nuclei-mini", ran))
+        if side_px == bench.given.cellpose_side and bench.cellpose is not None:
+            lines += _cellpose_at(bench, bench.cellpose, side_px)
         image.unlink()
-    smallest = min(px for px in sides_px if px >= min(4000, max(sides_px)))
-    ratio = peaks[max(sides_px)] / peaks[smallest]
-    return [
-        "## Scaling in the image's side, nuclei-mini on the CPU", "", *table, "",
-        f"Peak memory at {max(sides_px):,} px is {ratio:.2f} × that at {smallest:,} px.", "",
-    ]  # fmt: skip
+    smallest = min(px for px in sides_px if px >= min(NEAR_4K_PX, sides_px[-1]))
+    ratio = peaks[sides_px[-1]] / peaks[smallest]
+    return [*lines, "", f"Peak memory at {sides_px[-1]:,} px is {ratio:.2f} × that at {smallest:,} px.", ""]
 
 
-def _cellpose_memory(folder: Path, python: Path, image: Path, ours: Ran) -> str:
-    checkpoint = folder / "wide.pth"
-    run([python, HERE / "cellpose3.py", "checkpoint", SMALL, checkpoint])
-    ran = run([python, HERE / "cellpose3.py", "eval", checkpoint, image, folder / "big.npy", str(DIAMETER_PX)])
-    note = f"peak {ran.peak_bytes / ours.peak_bytes:.1f} × ours"
-    return row("Cellpose 3.1.1.3, 6.6 M", f"{ran.wall_s:.1f}", "", f"{ran.peak_bytes / 2**30:.2f}",
-               ran.said["cells"], note)  # fmt: skip
+def _scaling_row(side_px: int, name: str, ran: Ran) -> str:
+    seconds = ran.said["seconds"]
+    by_stage = stages(seconds) if isinstance(seconds, dict) else ""
+    speed, peak = megapixels_per_s(side_px, _net_s(ran)), f"{ran.peak_bytes / 2**30:.2f}"
+    return row(f"{side_px:,}", name, f"{ran.wall_s:.1f}", speed, peak, _cells(ran), by_stage)
+
+
+def _cellpose_at(bench: Run, python: Path, side_px: int) -> list[str]:
+    """Return a row for Cellpose, and one for us with the same network."""
+    wide, image = _wide_checkpoint(bench.folder), bench.folder / f"{side_px}.tif"
+    command = [python, CELLPOSE, "eval", wide, image, bench.folder / "big.npy", str(DIAMETER_PX)]
+    try:
+        ran = run(command, round(CELLPOSE_LIMIT * memory_bytes()))
+        theirs = _scaling_row(side_px, "Cellpose 3.1.1.3, 6.6 M parameters", ran)
+    except subprocess.CalledProcessError as error:
+        limit = f"failed with {CELLPOSE_LIMIT * memory_bytes() / 2**30:.0f} GB (status {error.returncode})"
+        theirs = row(f"{side_px:,}", "Cellpose 3.1.1.3, 6.6 M parameters", limit, "", "", "", "")
+    ours = infer(image, bench.folder / "big", *GIVEN, "--model-path", wide)
+    return [theirs, _scaling_row(side_px, "the same network", ours)]
+
+
+PARTS: dict[str, Callable[[Run], list[str]]] = {
+    "whole": whole,
+    "postprocess": postprocess,
+    "real": real_flows,
+    "scaling": scaling,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["whole", "postprocess", "real", "scaling", []], default=[])
-    parser.add_argument("--repeats", type=int, default=1, help="interleaved repeats of `whole`; medians are shown")
-    parser.add_argument("--sides", type=int, nargs="+", default=[2048, 4096, 8192, 16384], help="of `scaling`, in px")
-    parser.add_argument(
-        "--cellpose-side", type=int, help="run Cellpose at this side of `scaling` too: hours beyond 8192"
-    )
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real images")
-    given = parser.parse_args(arguments)
-    what = given.what or ["whole", "postprocess", "real", "scaling"]
-    python = cellpose3() if set(what) - {"scaling"} or given.cellpose_side else None
-    print(f"{describe_machine()}.\n", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    given = _options(arguments)
+    what = given.what or list(PARTS)
+    needs_cellpose = set(what) - {"scaling"} or given.cellpose_side
+    with tempfile.TemporaryDirectory(dir=given.scratch) as name:
+        bench = Run(Path(name), cellpose3() if needs_cellpose else None, given)
+        file = None if given.output is None else given.output.open("w", encoding="utf-8")
+        _say([f"{describe_machine()}.", ""], file)
         for part in what:
-            made = {
-                "whole": lambda: whole(folder, python, given.repeats),
-                "postprocess": lambda: postprocess(folder, python, given.repeats),
-                "real": lambda: real_flows(folder, python, given.repeats, given.data),
-                "scaling": lambda: scaling(folder, python, given.sides, given.cellpose_side),
-            }[part]()
-            print("\n".join(made), flush=True)
+            _say(PARTS[part](bench), file)
+
+
+def _say(lines: list[str], file: TextIO | None) -> None:
+    print("\n".join(lines), flush=True)
+    if file is not None:
+        print("\n".join(lines), file=file, flush=True)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=[*PARTS, []], default=[], help="all of them, where none is named")
+    parser.add_argument("--repeats", type=int, default=3, help="medians of so many; not of scaling, which runs once")
+    parser.add_argument("--whole-side", type=int, default=3138, help="height of the image of `whole`, in px")
+    parser.add_argument("--flow-side", type=int, default=4096, help="of `postprocess`, in px")
+    parser.add_argument("--sides", type=int, nargs="+", default=[2048, 4096, 8192, 16384], help="of `scaling`, in px")
+    parser.add_argument("--cellpose-side", type=int, help="run Cellpose at this side of `scaling` too")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real images")
+    parser.add_argument("--output", type=Path, help="write the tables there too")
+    parser.add_argument("--scratch", help="folder for images and results; the default is the system's")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

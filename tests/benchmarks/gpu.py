@@ -1,18 +1,23 @@
-"""One image after another on a GPU: seconds by stage, memory, and the distance to what the GPU could do.
+"""A GPU, or a CPU, segments ever larger images: seconds by stage, memory, the distance to what the device could do.
 
-    python tests/benchmarks/gpu.py                    # 10,240, 20,480 and 40,960 px, TIFF and zarr, nuclei-mini
-    python tests/benchmarks/gpu.py --sides 4096 --device cpu
+    python tests/benchmarks/gpu.py                              # 10,240, 20,480 and 40,960 px, TIFF and zarr
+    python tests/benchmarks/gpu.py --network wide               # a network of Cellpose's size instead of nuclei-mini
+    python tests/benchmarks/gpu.py --device cpu --sides 1024    # without a GPU
 
-Each image is made on the fly, written as a tiled compressed TIFF or as zarr, and segmented in a process of its own,
-after a small one that compiles the kernels; start-up is not counted. Needs what the engine imports for a segmentation:
-torch, numba, numpy, tifffile, imagecodecs, zarr, pydantic, pyarrow, pandas, shapely, geopandas.
+Each image is made on the fly, about 625 cells a Mpx (a million at 40,000 px), written as a tiled compressed TIFF or as
+compressed zarr, and segmented in a process of its own, after a small one that compiles the kernels. Start-up
+(imports, the network, the kernels) is shown apart. The floors are for the image's own pixels: the overlaps of tiles
+come on top.
+
+Beside torch, numba, numpy, tifffile, pandas, pyarrow, scipy, OpenCV, PyYAML and rich it needs zarr, numcodecs, donfig,
+google-crc32c, geopandas, shapely, pydantic, pydantic-core, annotated-types and typing-inspection: 15 MB of wheels,
+installed with `pip install --no-deps`. imagecodecs (26 MB more) makes reading TIFF faster. Not needed: openvino,
+cellpose, snakemake, pyproj, pyogrio.
 """
 
 import argparse
 import json
-import os
-import resource
-import subprocess
+import platform
 import sys
 import tempfile
 import time
@@ -25,153 +30,140 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from made import BASE_PX, base_field, mirrored, write_tiff  # noqa: E402
+from floors import Cost, Speed, cost_of, speed_of  # noqa: E402
+from made import DIAMETER_PX, write_tiff, write_zarr  # noqa: E402
+from processes import Ran, memory_bytes, n_cores, run  # noqa: E402
+from tables import header, megapixels_per_s, row, stages  # noqa: E402
 
-DIAMETER_PX = 20.0
-ZARR_CHUNK_PX = 1024
+CELLS_PER_MPX = 625
 WARM_UP_PX = 2048
 
 
-def write_zarr(path: Path, side_px: int) -> None:
-    """Write a compressed zarr array of crowded nuclei, a row of chunks at a time."""
-    import zarr
-
-    base, _ = base_field(BASE_PX, DIAMETER_PX)
-    chunks = (ZARR_CHUNK_PX, ZARR_CHUNK_PX)
-    stored = zarr.create_array(str(path), shape=(side_px, side_px), chunks=chunks, dtype=base.dtype)
-    for y0 in range(0, side_px, ZARR_CHUNK_PX):
-        height = min(ZARR_CHUNK_PX, side_px - y0)
-        stored[y0 : y0 + height] = mirrored(base, y0, 0, height, side_px)
-
-
-def measure(image: Path, settings: dict[str, Any], warm_up: Path) -> dict[str, Any]:
+def measure(image: Path, warm_up: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Segment an image after a small one, in this process, and return what was counted and measured."""
+    start = time.perf_counter()
     from cohortseg.networks import Network
+    from cohortseg.segment.prepare import make_task, prepare
+    from cohortseg.segment.tally import Tally
     from cohortseg.settings import SegmentSettings, load_block
-    from cohortseg.steps.segment import segment_file
-    from cohortseg.stores.tables import read_json
+    from cohortseg.steps.segment import write_cells
+    from cohortseg.stores.images import open_image
+    from cohortseg.stores.source import PageSelection
 
-    loaded = load_block(SegmentSettings, {"diameter": DIAMETER_PX, **settings})
+    loaded = load_block(SegmentSettings, settings)
     network = Network.of(loaded)
+    start_up_s = 0.0
     for path in (warm_up, image):
+        tally, start_up_s = Tally(), time.perf_counter() - start
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        out = image.parent / "out"
-        start = time.perf_counter()
-        segment_file(
-            path, out / "polygons.parquet", out / "metadata.json", network, loaded,
-            sample="a", z_index=None, on_progress=lambda _: None,
-        )  # fmt: skip
-        seconds = time.perf_counter() - start
-    facts = read_json(out / "metadata.json")
+        with tally.timed("total"), open_image(path, PageSelection.of(loaded)) as source:
+            task = make_task(source, network, loaded, prepare(source, network, loaded, tally))
+            audit = write_cells(task, image.parent / "polygons.parquet", tally, lambda _: None)
     return {
-        "seconds": seconds,
-        "stages": facts["seconds"],
-        "cells": facts["counts"]["cells"],
+        "start_up_s": start_up_s,
+        "seconds": tally.seconds_s,
+        "counts": tally.counts(),
+        "seams": {True: "none", False: "FOUND", None: "not judged"}[audit.result()["passed"]],
         "device": f"{network.device_name}, {network.backend}, {network.precision}",
-        "host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
     }
 
 
-def flops_per_px(model_path: str | None) -> float:
-    """Return the floating-point operations of the network's convolutions for a pixel of its tile."""
-    from cohortseg.networks.checkpoint import load_checkpoint
-    from cohortseg.networks.models import find_checkpoint
-    from cohortseg.settings import SegmentSettings
-
-    network = load_checkpoint(find_checkpoint(SegmentSettings(model_path=model_path))).network.eval()
-    total = 0
-
-    def count(layer: torch.nn.Conv2d, _: object, output: torch.Tensor) -> None:
-        nonlocal total
-        total += 2 * layer.weight[0].numel() * output.numel()
-
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            layer.register_forward_hook(count)
-    side_px = 256
-    with torch.inference_mode():
-        network(torch.zeros(1, network.widths[0], side_px, side_px))
-    return total / side_px**2
-
-
-def peak_flops(device: str) -> float:
-    """Return the floating-point operations a second of a large product of matrices: bf16 on a GPU, fp32 on a CPU."""
-    side, dtype = (8192, torch.bfloat16) if device == "cuda" else (2048, torch.float32)
-    a = torch.randn(side, side, device=device, dtype=dtype)
-    return 2 * side**3 / _seconds(lambda: a @ a, device)
-
-
-def copy_bytes_per_s() -> float:
-    """Return how fast pinned memory goes to the GPU."""
-    host = torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
-    target = torch.empty_like(host, device="cuda")
-    return host.numel() / _seconds(lambda: target.copy_(host, non_blocking=True), "cuda")
-
-
-def _seconds(work: Any, device: str) -> float:
-    def wait() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    best = float("inf")
-    for _ in range(6):
-        wait()
-        start = time.perf_counter()
-        work()
-        wait()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
+    given = _options(arguments)
+    if given.measure:
+        image, warm_up, settings = given.measure
+        print(json.dumps(measure(Path(image), Path(warm_up), json.loads(settings))))
+        return
+    with tempfile.TemporaryDirectory(dir=given.scratch) as name:
+        folder = Path(name)
+        checkpoint = _checkpoint(given.network, folder)
+        cost, speed = cost_of(checkpoint), speed_of(given.device)
+        print(f"{_machine(given.device)}\n\n{_floors(given.network, cost, speed)}\n", flush=True)
+        settings = {
+            "device": given.device, "model_path": str(checkpoint), "diameter": DIAMETER_PX, "pipeline": _pipeline(given)
+        }  # fmt: skip
+        warm_up = folder / "warm.tif"
+        write_tiff(warm_up, min(WARM_UP_PX, *given.sides), CELLS_PER_MPX)
+        print("\n".join(header(
+            "side, px", "format", "s", "Mpx/s", "arithmetic floor, s", "memory floor, s", "bus floor, s", "cells",
+            "host, GB", "GPU, GB", "start-up, s", "seams", "seconds by stage",
+        )), flush=True)  # fmt: skip
+        for side_px in given.sides:
+            for form in given.formats:
+                ran = _segmented(folder, side_px, form, warm_up, settings)
+                print(_row(side_px, form, ran, speed.floors_s(cost, side_px**2)), flush=True)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[10240, 20480, 40960])
     parser.add_argument("--formats", nargs="+", choices=["tiff", "zarr"], default=["tiff", "zarr"])
+    parser.add_argument("--network", choices=["nuclei-mini", "wide"], default="nuclei-mini")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--model-path", help="checkpoint; without it, nuclei-mini")
-    parser.add_argument("--readers", type=int, default=max(2, (os.cpu_count() or 2) // 2))
-    parser.add_argument("--postprocessors", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("--measure", nargs=2, metavar=("IMAGE", "WARM_UP"), help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    pipeline = {"n_read_workers": given.readers, "read_queue_size": 2 * given.readers,
-                "n_postprocess_processes": given.postprocessors,
-                "postprocess_queue_size": 2 * given.postprocessors, "n_merge_tile_processes": 4}  # fmt: skip
-    settings = {"device": given.device, "model_path": given.model_path, "pipeline": pipeline}
-    if given.measure:
-        print(json.dumps(measure(Path(given.measure[0]), settings, Path(given.measure[1]))))
-        return
-    flops, peak = flops_per_px(given.model_path), peak_flops(given.device)
-    copied = f"; copies of pinned memory {copy_bytes_per_s() / 1e9:.0f} GB/s" if given.device == "cuda" else ""
-    print(f"Network: {flops / 1e6:.3f} MFLOP a pixel; largest product of matrices {peak / 1e12:.2f} TFLOP/s{copied}.\n")
-    print("| side, px | format | s | Mpx/s | arithmetic floor, s | cells | host, GB | GPU, GB | seconds by stage |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        warm_up = Path(name) / "warm.tif"
-        write_tiff(warm_up, (WARM_UP_PX, WARM_UP_PX), DIAMETER_PX)
-        for side_px in given.sides:
-            for form in given.formats:
-                image = Path(name) / f"{side_px}.{'tif' if form == 'tiff' else 'zarr'}"
-                if form == "tiff":
-                    write_tiff(image, (side_px, side_px), DIAMETER_PX)
-                else:
-                    write_zarr(image, side_px)
-                again = [sys.executable, __file__, *(sys.argv[1:] if arguments is None else arguments)]
-                done = subprocess.run(
-                    [*again, "--measure", str(image), str(warm_up)], stdout=subprocess.PIPE, text=True, check=True
-                )
-                print(_row(side_px, form, json.loads(done.stdout.splitlines()[-1]), flops / peak), flush=True)
+    parser.add_argument("--readers", type=int, default=max(2, n_cores() // 2))
+    parser.add_argument("--postprocessors", type=int, default=n_cores())
+    parser.add_argument("--tracers", type=int, default=max(1, n_cores() // 4))
+    parser.add_argument("--scratch", help="folder for the images, 3 GB; the default is the system's")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
 
-def _row(side_px: int, form: str, ran: dict[str, Any], floor_s_per_px: float) -> str:
-    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in ran["stages"].items() if seconds >= 0.1)
-    cells = (
-        f"{side_px:,}", form, f"{ran['seconds']:.1f}", f"{side_px**2 / ran['seconds'] / 1e6:.1f}",
-        f"{side_px**2 * floor_s_per_px:.2f}", f"{ran['cells']:,}", f"{ran['host_bytes'] / 2**30:.2f}",
-        f"{ran['gpu_bytes'] / 2**30:.2f}", f"{stages}; {ran['device']}",
+def _pipeline(given: argparse.Namespace) -> dict[str, int]:
+    return {
+        "n_read_workers": given.readers,
+        "read_queue_size": 2 * given.readers,
+        "n_postprocess_processes": given.postprocessors,
+        "postprocess_queue_size": 2 * given.postprocessors,
+        "n_merge_tile_processes": given.tracers,
+    }
+
+
+def _checkpoint(network: str, folder: Path) -> Path:
+    from cohortseg.networks.models import find_checkpoint
+    from cohortseg.settings import SegmentSettings
+
+    if network != "wide":
+        return find_checkpoint(SegmentSettings(model=network))
+    from wide import write_wide_checkpoint
+
+    write_wide_checkpoint(folder / "wide.pth")
+    return folder / "wide.pth"
+
+
+def _segmented(folder: Path, side_px: int, form: str, warm_up: Path, settings: dict[str, Any]) -> Ran:
+    image = folder / f"{side_px}.{form}"
+    {"tiff": write_tiff, "zarr": write_zarr}[form](image, side_px, CELLS_PER_MPX)
+    return run([sys.executable, Path(__file__), "--measure", image, warm_up, json.dumps(settings)])
+
+
+def _machine(device: str) -> str:
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    gpu = f", {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GB" if device == "cuda" else ""
+    return (
+        f"{name}{gpu}; host with {n_cores()} cores and {memory_bytes() / 2**30:.0f} GB; "
+        f"Python {platform.python_version()}, torch {torch.__version__}."
+    )
+
+
+def _floors(network: str, cost: Cost, speed: Speed) -> str:
+    bus = "" if speed.bus_bytes_per_s is None else f", {speed.bus_bytes_per_s / 1e9:.0f} GB/s over the bus"
+    return (
+        f"{network}: {cost.flop / 1e3:.0f} kFLOP and {cost.values:.0f} values a pixel. Measured: "
+        f"{speed.flop_per_s / 1e12:.2f} TFLOP/s in products of matrices ({8 * speed.bytes_per_value} bits), "
+        f"{speed.memory_bytes_per_s / 1e9:.0f} GB/s of memory{bus}."
+    )
+
+
+def _row(side_px: int, form: str, ran: Ran, floors_s: tuple[float, float, float]) -> str:
+    said = ran.said
+    total_s = said["seconds"]["total"]
+    return row(
+        f"{side_px:,}", form, f"{total_s:.1f}", megapixels_per_s(side_px, total_s), *(f"{s:.2f}" for s in floors_s),
+        f"{said['counts']['cells']:,}", f"{ran.peak_bytes / 2**30:.2f}", f"{said['gpu_bytes'] / 2**30:.2f}",
+        f"{said['start_up_s']:.1f}", said["seams"], f"{stages(said['seconds'])} ({said['device']})",
     )  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,8 +24,13 @@ class Ran:
     said: dict[str, Any]
 
 
-def run(command: Sequence[str | Path]) -> Ran:
+def run(command: Sequence[str | Path], limit_bytes: int = 0) -> Ran:
     """Run a command whose last line of output is JSON, or none.
+
+    Parameters
+    ----------
+    limit_bytes
+        Most memory that it may take; 0 for no limit.
 
     Raises
     ------
@@ -33,18 +38,16 @@ def run(command: Sequence[str | Path]) -> Ran:
         If it fails; its messages are on standard error.
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
-    start = time.perf_counter()
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        lines = process.stdout.read().strip().splitlines()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    unit = 1 if sys.platform == "darwin" else 1024
+    with tempfile.TemporaryDirectory() as name:
+        report = Path(name) / "report.json"
+        launch = [sys.executable, "-S", Path(__file__).with_name("launch.py"), report, limit_bytes, *command]
+        done = subprocess.run(list(map(str, launch)), stdout=subprocess.PIPE, text=True, env=environment, check=True)
+        facts = json.loads(report.read_text())
+    if facts["status"]:
+        raise subprocess.CalledProcessError(facts["status"], list(map(str, command)))
+    lines = done.stdout.strip().splitlines()
     said = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return Ran(wall_s, usage.ru_maxrss * unit, said)
+    return Ran(facts["wall_s"], facts["peak_bytes"], said)
 
 
 def infer(image: Path, output: Path, *options: str | Path) -> Ran:
@@ -54,16 +57,24 @@ def infer(image: Path, output: Path, *options: str | Path) -> Ran:
     return Ran(ran.wall_s, ran.peak_bytes, json.loads((output / "metadata.json").read_text()))
 
 
+def memory_bytes() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe_machine() -> str:
     """Return the processor, its cores and what it computes in, the memory and the versions."""
     import openvino
 
     core = openvino.Core()
     can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "openvino", "numpy", "numba"))
     return (
-        f"{core.get_property('CPU', 'FULL_DEVICE_NAME')}, {len(os.sched_getaffinity(0))} cores, "
-        f"{'bf16' if 'BF16' in can else 'no bf16'}, {memory_bytes / 2**30:.0f} GB, "
-        f"Python {platform.python_version()}, {packages}"
+        f"{core.get_property('CPU', 'FULL_DEVICE_NAME')}, {n_cores()} cores, {'bf16' if 'BF16' in can else 'no bf16'}, "
+        f"{memory_bytes() / 2**30:.0f} GB, Python {platform.python_version()}, {packages}"
     )

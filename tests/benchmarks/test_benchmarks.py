@@ -1,5 +1,6 @@
 """The benchmarks run: small sizes, no times asserted."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -7,45 +8,121 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
+import torch
+
+from cohortseg.arrays import Box
+from cohortseg.networks import Network, load_checkpoint
+from cohortseg.settings import SegmentSettings
+from cohortseg.stores.images import FIRST_PAGE, open_image
 
 HERE = Path(__file__).resolve().parent
 
 
+@pytest.fixture(autouse=True)
+def _as_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+
+
 def run(script: str, *arguments: str) -> str:
     command = [sys.executable, str(HERE / script), *arguments]
-    path = str(HERE.parents[1] / "scripts")
-
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=600, env=os.environ | {"PYTHONPATH": path}
-    )
+    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1] / "scripts")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_scaling_prints_a_row_for_each_side() -> None:
-    printed = run("bench.py", "scaling", "--sides", "256", "512")
-    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| 256") or line.startswith("| 512")]
-    assert [int(row[4]) > 0 for row in rows] == [True, True]
+def rows(printed: str) -> list[list[str]]:
+    """Return the cells of each row of the tables that were printed."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("| ")]
+
+
+def test_scaling_prints_a_row_for_each_side(tmp_path: Path) -> None:
+    printed = run("bench.py", "scaling", "--sides", "512", "256", "--output", str(tmp_path / "tables.md"))
+    head, _, small, large = rows(printed)
+    cells = head.index("cells")
+    assert (small[0], large[0]) == ("256", "512")
+    assert int(large[cells]) > int(small[cells]) > 0
     assert "Peak memory at 512 px" in printed
+    assert (tmp_path / "tables.md").read_text() == printed
 
 
-@pytest.mark.parametrize("form", ["tiff", "zarr"])
-def test_the_gpus_benchmark_runs_on_a_cpu(form: str) -> None:
-    printed = run("gpu.py", "--device", "cpu", "--sides", "300", "--formats", form)
-    assert "MFLOP a pixel" in printed
-    assert f"| 300 | {form} |" in printed
+def test_a_post_processing_is_compared_with_that_of_cellpose(tmp_path: Path) -> None:
+    from bench import Run, postprocess
+
+    given = argparse.Namespace(flow_side=256, repeats=1)
+    head, _, theirs, ours = rows("\n".join(postprocess(Run(tmp_path, None, given))))
+    assert theirs[0].startswith("`compute_masks`, Cellpose 4")
+    assert abs(int(ours[head.index("cells")]) - 56) <= 3
+    assert float(theirs[head.index("our AP@0.9 against it")]) > 0.9
 
 
-def test_made_images_are_the_same_however_they_are_cut(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
-    from made import base_field, mirrored, write_tiff
+def test_the_gpus_benchmark_runs_on_a_cpu() -> None:
+    head, _, *segmented = rows(run("gpu.py", "--device", "cpu", "--sides", "300"))
+    assert [row[:2] for row in segmented] == [["300", "tiff"], ["300", "zarr"]]
+    found = [int(row[head.index("cells")]) for row in segmented]
+    assert found[0] == found[1]
+    assert 40 <= found[0] <= 60
 
-    base, labels = base_field(60, 12.0)
-    whole = mirrored(base, 0, 0, 200, 170)
-    np.testing.assert_array_equal(whole[50:130, 20:100], mirrored(base, 50, 20, 80, 80))
-    np.testing.assert_array_equal(whole[:60, :60], base)
-    np.testing.assert_array_equal(whole[60:120, :60], base[::-1])
-    assert labels.max() > 3
-    write_tiff(tmp_path / "made.tif", (600, 530), 20.0)
-    assert tifffile.imread(tmp_path / "made.tif").shape == (600, 530)
+
+def test_the_peak_of_a_process_is_its_own() -> None:
+    from processes import run as measured
+
+    held = np.ones(2**25)
+    del held
+    ran = measured([sys.executable, "-S", "-c", "print('{\"n\": 3}')"])
+    assert ran.said == {"n": 3}
+    assert ran.peak_bytes < 2**26
+
+
+def test_a_process_that_fails_or_takes_too_much_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    from processes import run as measured
+
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        measured([sys.executable, "-c", "raise SystemExit(3)"])
+    assert failed.value.returncode == 3
+    take = [sys.executable, "-S", "-c", "bytearray(2**30)"]
+    measured(take)
+    with pytest.raises(subprocess.CalledProcessError):
+        measured(take, 2**29)
+    assert "MemoryError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("side_px", [600, 2100])
+def test_made_images_are_what_they_say(side_px: int, tmp_path: Path) -> None:
+    from made import BASE_PX, base_field, mirrored, write_tiff, write_zarr
+
+    base, _ = base_field(BASE_PX)
+    expected = mirrored(base, 0, 0, side_px, side_px)
+    np.testing.assert_array_equal(expected[:BASE_PX, :BASE_PX], base[:side_px, :side_px])
+    for write, path in ((write_tiff, tmp_path / "a.tif"), (write_zarr, tmp_path / "a.zarr")):
+        write(path, side_px)
+        with open_image(path, FIRST_PAGE) as source:
+            np.testing.assert_array_equal(source.read((0,), Box(0, 0, side_px, side_px))[0], expected)
+
+
+def test_the_wide_network_computes_what_the_small_one_does(tmp_path: Path) -> None:
+    from wide import WIDTHS, write_wide_checkpoint
+
+    write_wide_checkpoint(tmp_path / "wide.pth")
+    wide = load_checkpoint(tmp_path / "wide.pth")
+    assert wide.facts.widths == WIDTHS
+    assert wide.n_parameters == pytest.approx(6.6e6, rel=1e-3)
+    used = [layer.weight for layer in wide.network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert all((weight != 0).float().mean() > 0.6 for weight in used[:-1])
+    tile = np.random.default_rng(0).random((1, 2, 64, 64), np.float32)
+    given = {"device": "cpu", "backend": "torch"}
+    small = Network.of(SegmentSettings.model_validate(given))
+    large = Network.of(SegmentSettings.model_validate({**given, "model_path": str(tmp_path / "wide.pth")}))
+    np.testing.assert_allclose(large.forward(tile)[0], small.forward(tile)[0], atol=1e-4)
+
+
+def test_the_cost_of_a_network_is_that_of_its_layers() -> None:
+    from floors import Cost, Speed, cost_of
+
+    from cohortseg.networks import find_checkpoint
+
+    cost = cost_of(find_checkpoint(SegmentSettings()))
+    finest = 2 * 9 * (2 * 16 + 3 * 16 * 16 + 32 * 16 + 3 * 16 * 16) + 2 * (2 * 16 + 32 * 16)
+    assert finest < cost.flop < 5 * finest
+    speed = Speed(flop_per_s=100, memory_bytes_per_s=10, bus_bytes_per_s=5, bytes_per_value=2)
+    assert speed.floors_s(Cost(flop=7, values=3), 50) == (3.5, 30.0, 200.0)

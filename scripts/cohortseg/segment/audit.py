@@ -13,7 +13,7 @@ The first two are judged by `marks.Scan`, against what lies beside each line, wi
 the borders; the others by `tile_counts.TileCounts`. A difference is a finding where it is both large and beyond
 chance. Beyond chance: 1e-4 a run is shared evenly among lines, steps and tiles, and the share of the lines among all
 comparisons made (Bonferroni); this leaves a factor of ten to the 1e-3 a run that is promised, for what the models of
-chance do not hold. Large: half as much again at a single line, a
+chance do not hold. Large: half as much again at a single line or step, a
 fifth at all lines together; what is smaller does not matter, however certain.
 
 What a border did cannot be told from what lies in the image along the very same line, such as a mosaic's own seam. Nor
@@ -37,6 +37,8 @@ _P_RUN = 1e-4
 # Factors below which a difference is too small to matter.
 _LARGE_SINGLE = 1.5
 _LARGE_TOGETHER = 1.2
+# Share of cells beyond that within tiles, likewise; rows of cells give some.
+_LARGE_STEP = 0.1
 # With fewer cells expected along all borders, a mark could not be told from chance.
 _FEWEST_CELLS = 10.0
 # Borders of one kind that a finding names.
@@ -140,7 +142,7 @@ class SeamAudit:
             _Axis("x", {"tiles": lines.tiles_x, "windows": lines.windows_x}, image_shape[1], lines),
         )
         tiles_y, tiles_x = (axis.families["tiles"].tolist() for axis in self._axes)
-        self._tiles = TileCounts(tiles_y, tiles_x, image_shape, 2 * lines.diameter_px)
+        self._tiles = TileCounts(tiles_y, tiles_x, image_shape, lines.diameter_px)
         self._boundary_px = 0.0
 
     def add(self, table: geopandas.GeoDataFrame) -> None:
@@ -194,8 +196,8 @@ class SeamAudit:
             what failed, in words. `straight_share` and `straight_share_control`: share of all outlines' length that
             runs straight along a border, and along as many lines midway between borders. `density_ratio`: cells within
             half a diameter of a border for one that what lies beside it leads to expect. `density_step` and
-            `density_step_control`: share of cells by which the sides of a stretch of border, and of a line midway
-            between borders, differ. `cells_per_tile`: by row and column. `outliers`: tiles without cells among
+            `density_step_control`: share of cells by which the halves of tiles on either side of a border, and
+            the halves of one tile, differ. `cells_per_tile`: by row and column. `outliers`: tiles without cells among
             neighbours with many, with their `row`, `column`, `cells` and the number `expected`. Shares, ratios and
             steps are null where there is nothing to take them of.
         """
@@ -207,7 +209,7 @@ class SeamAudit:
         for measure in measures:
             found = measure.findings(p_line) | found
         steps, holes = self._tiles.steps(), self._tiles.holes(p_kind)
-        if steps and steps.p < p_kind and steps.border > _LARGE_TOGETHER * steps.control:
+        if steps and steps.p < p_kind and steps.border > _LARGE_SINGLE * steps.control + _LARGE_STEP:
             found["step"] = (
                 f"the density of cells steps across borders of tiles: by {steps.border:.0%}, and by "
                 f"{steps.control:.0%} within tiles"
@@ -227,7 +229,7 @@ class SeamAudit:
             "density_ratio": near / expected if expected else None,
             "density_step": steps.border if steps else None,
             "density_step_control": steps.control if steps else None,
-            "cells_per_tile": self._tiles.counts.astype(int).tolist(),
+            "cells_per_tile": self._tiles.counts.tolist(),
             "outliers": [asdict(hole) for hole in holes],
         }
 

@@ -1,5 +1,6 @@
 """What the network sees: channels chosen, brought to its grid, scaled by percentiles of the whole image."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from cohortseg.arrays import Box, Field
 from cohortseg.errors import ChannelError
 from cohortseg.kernels.histogram import HistogramPercentiles
 from cohortseg.kernels.resample import resample, source_box
+from cohortseg.segment.ahead import map_ahead
 from cohortseg.segment.geometry import Geometry
 from cohortseg.settings import NormaliseSettings
 from cohortseg.stores.source import ImageSource, channel_indices
@@ -87,16 +89,26 @@ class Normalisation:
         return np.nan_to_num(inputs, copy=False)
 
 
-def measure_normalisation(source: ImageSource, mix: ChannelMix, settings: NormaliseSettings) -> Normalisation:
-    """Return exact percentiles of each input over the whole image, streamed block by block."""
+def measure_normalisation(
+    source: ImageSource, mix: ChannelMix, settings: NormaliseSettings, *, n_workers: int = 1
+) -> Normalisation:
+    """Return exact percentiles of each input over the whole image, streamed block by block, read by so many threads."""
     percentiles = (settings.lower_percentile, settings.upper_percentile)
     probe = mix.sums(np.zeros((len(mix.channels), 1, 1), source.dtype))
     accumulators = [HistogramPercentiles(plane.dtype, percentiles) for plane in probe]
     again = True
     while again:
-        for box in blocks(source.shape, _BLOCK_PX):
-            for accumulator, plane in zip(accumulators, mix.sums(source.read(mix.channels, box)), strict=True):
-                accumulator.add(plane)
+        read = map_ahead(
+            lambda box: mix.sums(source.read(mix.channels, box)),
+            blocks(source.shape, _BLOCK_PX),
+            n_workers=n_workers,
+            queue_size=n_workers,
+            name="read",
+        )
+        with closing(read) as all_planes:
+            for planes in all_planes:
+                for accumulator, plane in zip(accumulators, planes, strict=True):
+                    accumulator.add(plane)
         again = any([accumulator.next_pass() for accumulator in accumulators])
     results = [accumulator.result() for accumulator in accumulators]
     return Normalisation(tuple(float(r[0]) for r in results), tuple(float(r[1]) for r in results))

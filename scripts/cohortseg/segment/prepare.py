@@ -32,7 +32,9 @@ def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSetting
     """
     mix = choose_channels(source, settings.channels, network.n_inputs)
     with tally.timed("normalise"):
-        normalisation = measure_normalisation(source, mix, settings.normalise)
+        normalisation = measure_normalisation(
+            source, mix, settings.normalise, n_workers=settings.pipeline.n_read_workers
+        )
     with tally.timed("diameter"):
         first_pass = FirstPass(source, network, mix, normalisation, settings.postprocess)
         if settings.diameter is not None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cohortseg.arrays import Box, Field
 from cohortseg.errors import SettingsError
+from cohortseg.segment.ahead import map_ahead
 from cohortseg.segment.audit import SeamLines
 from cohortseg.segment.cells import WindowCells, window_cells
 from cohortseg.segment.field import NO_CELL_LOGIT, RollingField
@@ -215,23 +216,14 @@ def _fields(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[Field |
 
 
 def _read_ahead(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[Field | None, None, None]:
-    """Yield the tiles in order, read by threads that are at most so many tiles ahead."""
+    """Yield the tiles in order, read ahead by threads."""
 
     def read(box: Box) -> Field | None:
         with tally.timed("read"):
             return task.read(box)
 
-    waiting: deque[Future[Field | None]] = deque()
-    pool = ThreadPoolExecutor(task.settings.pipeline.n_read_workers, "read")
-    try:
-        for box in boxes:
-            waiting.append(pool.submit(read, box))
-            if len(waiting) > task.settings.pipeline.read_queue_size:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    pipeline = task.settings.pipeline
+    return map_ahead(read, boxes, n_workers=pipeline.n_read_workers, queue_size=pipeline.read_queue_size, name="read")
 
 
 def _no_cells(shape: tuple[int, int]) -> Field:

@@ -7,11 +7,23 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 _BYTES_PER_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def _peak_memory_bytes() -> int:
+    """Return the largest memory that this process has held; where the system does not tell, with its parent's."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    # Of a process that another program turned into, this counts what that one held too.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_RSS_UNIT
 
 
 @dataclass
@@ -66,7 +78,7 @@ class Tally:
     def _add(self, stage: str, elapsed_s: float) -> None:
         with self._lock:
             self.seconds_s[stage] = self.seconds_s.get(stage, 0.0) + elapsed_s
-            self.peak_memory_bytes[stage] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_RSS_UNIT
+            self.peak_memory_bytes[stage] = _peak_memory_bytes()
 
     def timed_each(self, stage: str, items: Iterable[T]) -> Iterator[T]:
         """Yield the items, adding the time that each takes to come to a stage."""
