@@ -95,7 +95,7 @@ def test_metadata_states_everything_that_was_done(sample: Any, network: Network,
     lower, upper = (np.percentile(sample.pixels, percentile) for percentile in (1, 99))
     assert facts["normalisation"] == {"lower": [pytest.approx(lower)], "upper": [pytest.approx(upper)]}
     assert (facts["device"], facts["backend"], facts["precision"]) == ("cpu", network.backend, network.precision)
-    assert facts["seam_audit"]["passed"] is None
+    assert facts["seam_audit"]["findings"] == []
     assert facts["versions"]["cohortseg"] == cohortseg.__version__
     assert facts["versions"]["torch"] == version("torch")
     assert facts["counts"]["cells"] == len(geopandas.read_parquet(sample.polygons))

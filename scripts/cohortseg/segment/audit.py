@@ -209,7 +209,8 @@ class SeamAudit:
         for measure in measures:
             found = measure.findings(p_line) | found
         steps, holes = self._tiles.steps(), self._tiles.holes(p_kind)
-        if steps and steps.p < p_kind and steps.border > _LARGE_SINGLE * steps.control + _LARGE_STEP:
+        large_step = steps and steps.border > max(_LARGE_SINGLE * steps.control, _LARGE_STEP + steps.control)
+        if steps and large_step and steps.p < p_kind:
             found["step"] = (
                 f"the density of cells steps across borders of tiles: by {steps.border:.0%}, and by "
                 f"{steps.control:.0%} within tiles"
@@ -323,10 +324,10 @@ def _reason(measures: Sequence[_Measure], expected: float) -> str | None:
     """Return why a run without findings was not judged; None where it was."""
     if not measures:
         return "the image is a single tile"
-    if expected < _FEWEST_CELLS:
-        return f"about {expected:.0f} cells lie along the borders, and at least {_FEWEST_CELLS:.0f} are needed"
-    if all(np.isnan(measure.scan.dispersion) for measure in measures):
+    if not any(measure.scan.free.any() for measure in measures):
         return "the borders lie too close together to be compared with what lies between them"
+    if expected < _FEWEST_CELLS or all(np.isnan(measure.scan.dispersion) for measure in measures):
+        return f"about {expected:.0f} cells lie along the borders, and at least {_FEWEST_CELLS:.0f} are needed"
     return None
 
 

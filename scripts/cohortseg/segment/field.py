@@ -19,24 +19,37 @@ class RollingField:
 
     def __init__(self, seen: Box) -> None:
         self._y0, self._x0, self._y1, self._x1 = seen
-        self._rows: Field = np.zeros((3, 0, self._x1 - self._x0), np.float32)
+        self._buffer: Field = np.zeros((3, 0, seen.width), np.float32)
+        self._height = 0
 
     def add(self, used: Box, values: Field, weights_y: NDArray[np.float32], weights_x: NDArray[np.float32]) -> None:
         """Add a tile: (3, y, x) values of the box `used` of the canvas, and the weights of its rows and columns."""
         part = used.intersection(Box(self._y0, self._x0, self._y1, self._x1))
-        missing = part.y1 - self._y0 - self._rows.shape[1]
-        if missing > 0:
-            self._rows = np.pad(self._rows, ((0, 0), (0, missing), (0, 0)))
+        self._begin_rows(part.y1 - self._y0)
         rows, columns = part.shifted(-used.y0, -used.x0).slices
-        target = self._rows[:, *part.shifted(-self._y0, -self._x0).slices]
+        target = self._buffer[:, *part.shifted(-self._y0, -self._x0).slices]
         add_weighted(target, values[:, rows, columns], weights_y[rows], weights_x[columns])
 
     def take(self, box: Box) -> Field:
         """Return a copy of a box of the canvas."""
-        return self._rows[:, *box.shifted(-self._y0, -self._x0).slices].copy()
+        return self._buffer[:, *box.shifted(-self._y0, -self._x0).slices].copy()
 
     def drop_above(self, y: int) -> None:
         """Forget the rows above `y`."""
-        if y > self._y0:
-            self._rows = self._rows[:, y - self._y0 :].copy()
-            self._y0 = y
+        dropped = min(y - self._y0, self._height)
+        if dropped > 0:
+            self._height -= dropped
+            # In place, as many rows at once as do not overlap: the band is the largest array of a run.
+            for row in range(0, self._height, dropped):
+                moved = min(dropped, self._height - row)
+                self._buffer[:, row : row + moved] = self._buffer[:, row + dropped : row + dropped + moved]
+            self._y0 += dropped
+
+    def _begin_rows(self, height: int) -> None:
+        """Have at least so many rows, new ones 0."""
+        missing = height - self._buffer.shape[1]
+        if missing > 0:
+            self._buffer = np.pad(self._buffer, ((0, 0), (0, missing), (0, 0)))
+        if height > self._height:
+            self._buffer[:, self._height : height] = 0
+            self._height = height

@@ -83,6 +83,11 @@ class Scan:
         What counts as at a line and beside it.
     ends
         Places that do not count, at the image's own border.
+
+    Attributes
+    ----------
+    free
+        (n,) places that no border is near, with places to either side: they tell how much chance there is.
     """
 
     def __init__(
@@ -178,7 +183,7 @@ def _within(values: NDArray[np.generic], low: int, high: int) -> NDArray[np.floa
 
 
 def _cautious(scatter: float, variance: float, n_independent: float) -> float:
-    """Return scatter / variance, two of its standard errors up, at least 1; NaN where there is too little to tell."""
+    """Return scatter / variance, one of its standard errors up, at least 1; NaN where there is too little to tell."""
     if n_independent < _FEWEST_PLACES or variance <= 0:
         return float("nan")
-    return max(1.0, scatter / variance * (1 + 2 * math.sqrt(2 / n_independent)))
+    return max(1.0, scatter / variance * (1 + math.sqrt(2 / n_independent)))

@@ -33,7 +33,7 @@ from cohortseg.tiling import WHOLE, Part, Strip, TileGrid, Window, plan_strips, 
 # the window is looked at with twice as much.
 _HALO_DIAMETERS = 4
 # Columns of the network's grid that are streamed together; bounds the memory for wide images.
-_STRIP_PX = 8192
+_STRIP_PX = 6144
 # How far beyond the image the network sees, as nothing: in training, too, images end in nothing, while the end of a
 # crop means that cells go on. Without it, cells on the image's border would point beyond it and be lost.
 _BORDER_PX = 16

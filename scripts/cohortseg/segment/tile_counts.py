@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 # A tile is a hole with less than this share, in its inner part, of the cells that its neighbours lead to expect ...
-_EMPTY_SHARE = 0.05
+_EMPTY_SHARE = 0.02
 # ... while just outside it there is at least this share: holes of the tissue are no rectangles that fit.
 _DENSE_SHARE = 0.75
+# ... and if so many are expected: with fewer, the shape of a hole does not show.
+_FEWEST_EXPECTED = 40.0
 _FEWEST_NEIGHBOURS = 2
 # Median of a squared standard normal number.
 _MEDIAN_CHI2 = 0.455
@@ -54,8 +56,8 @@ class TileCounts:
     shape
         Height and width of the image.
     diameter_px
-        Diameter of a cell. Cells within two diameters of a border are beside it; within a quarter of the smallest tile,
-        where that is less.
+        Diameter of a cell. Cells within one and a half diameters of a border are beside it; within a quarter of the
+        smallest tile, where that is less.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class TileCounts:
             np.array([0, *lines, length], np.float64) for lines, length in zip((lines_y, lines_x), shape, strict=True)
         )
         narrowest = min(float(np.diff(edges).min()) for edges in self._edges)
-        self._depth_px = min(2 * diameter_px, narrowest / 4)
+        self._depth_px = min(1.5 * diameter_px, narrowest / 4)
         self._shows_steps = narrowest >= 2 * _FEWEST_DIAMETERS * diameter_px
         tiles = [len(edges) - 1 for edges in self._edges]
         self._halves = np.zeros([2 * count for count in tiles])
@@ -115,9 +117,10 @@ class TileCounts:
         dense as their median. Cells come in clumps: a clump counts once, by how much neighbouring tiles, without the
         one looked at, differ. What is empty within must be full just outside, along the tile's own borders: so
         vessels, tears and the background around a tissue are none, and neither are tiles that were skipped since
-        nothing is there.
+        nothing is there. Where tiles are ten to fifteen cells wide, a round hole of a tile's size right on a tile may
+        still be taken for one; where they are thirty, as by default, hardly. Tiles of fewer cells are not judged.
         """
-        needed = math.log(self._inner.size / p)
+        needed = max(math.log(self._inner.size / p), _FEWEST_EXPECTED)
         heights, widths = (np.diff(edges) for edges in self._edges)
         areas_px2 = np.outer(heights, widths)
         inner_px2 = np.outer(heights - 2 * self._depth_px, widths - 2 * self._depth_px)
