@@ -13,8 +13,11 @@ from cohortseg.stores.axes import AxisLayout
 from cohortseg.stores.segment_cache import SegmentCache
 from cohortseg.stores.tiff_pixels import OpenFile, PixelPlane, RawPlane, SegmentedPlane, SegmentGrid
 
-CACHE_BYTES = 256 * 2**20
-"""Decoded segments kept for one image: a band of 1,024 rows of a 40,000 px wide, three-channel image in strips."""
+STRIPS_CACHE_BYTES = 256 * 2**20
+"""Decoded strips kept for one image: a band of 1,024 rows of a 40,000 px wide, three-channel one."""
+
+TILES_CACHE_BYTES = 64 * 2**20
+"""Decoded tiles kept for one image: those that a row of boxes shares with the next, over 8,000 px."""
 
 JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
 
@@ -39,7 +42,7 @@ class PlaneLocator:
         self.files: dict[Path, OpenFile] = {}
         self._layout = layout
         self._planes: dict[tuple[int, int, int], PixelPlane] = {}
-        self._cache = SegmentCache(CACHE_BYTES)
+        self._cache = SegmentCache(TILES_CACHE_BYTES if series.keyframe.is_tiled else STRIPS_CACHE_BYTES)
         *_, height, width, self._samples = series.keyframe.shaped
         self._page_shape = series.keyframe.shaped
         strides = (width * self._samples, self._samples)
