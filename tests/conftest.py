@@ -1,10 +1,14 @@
 """Fixtures for the whole suite."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import settings
+from numpy.typing import NDArray
 
 # The first example of a test may compile a kernel.
 settings.register_profile("cohortseg", deadline=None)
@@ -13,9 +17,11 @@ settings.load_profile("cohortseg")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep converted networks apart from the user's, also in the processes that tests start."""
+    """Keep converted and downloaded networks apart from the user's, also in the processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("COHORTSEG_MODELS_PATH", raising=False)
+        patch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path_factory.mktemp("cellpose")))
         yield
 
 
@@ -26,3 +32,33 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real images (shared/data beside the project) are not here")
     return folder
+
+
+def textured_cells(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Return an image and its labels, (112, 112): 16 rough discs of about 20 px on smooth ground, neither brighter."""
+    rng = np.random.default_rng(seed)
+    yy, xx = np.mgrid[:112, :112] + 0.5
+    labels = np.zeros((112, 112), np.uint16)
+    for i, (row, column) in enumerate(np.ndindex(4, 4), start=1):
+        cy, cx = (np.array([row, column]) + 0.5) * 28 + rng.uniform(-3, 3, 2)
+        labels[np.hypot(yy - cy, xx - cx) < rng.uniform(8, 12)] = i
+    image = 100 + 200 * rng.normal(0, 1, labels.shape) * np.where(labels > 0, 0.25, 0.03)
+    return np.clip(image, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture
+def textured_sheet() -> Callable[..., Path]:
+    """Return what writes labelled images of a kind that nuclei-mini has not seen, and gives their training sheet."""
+
+    def write(folder: Path, *, n_train: int, n_test: int) -> Path:
+        lines = ["sample\timage\tlabels\tkind\tsplit"]
+        for i in range(n_train + n_test):
+            image, labels = textured_cells(i)
+            cv2.imwrite(str(folder / f"t{i}.png"), image)
+            tifffile.imwrite(folder / f"t{i}.tif", labels)
+            lines.append(f"t{i}\tt{i}.png\tt{i}.tif\ttextured\t{'train' if i < n_train else 'test'}")
+        sheet = folder / "training.tsv"
+        sheet.write_text("\n".join(lines) + "\n")
+        return sheet
+
+    return write

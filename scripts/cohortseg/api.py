@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cohortseg.errors import ImageError
 from cohortseg.networks import Network
+from cohortseg.segment.modality import choose_modality
 from cohortseg.segment.prepare import make_task, prepare
 from cohortseg.segment.stream import stream_cells
 from cohortseg.segment.tally import Tally
@@ -36,7 +37,7 @@ def segment_image(
     image
         A path, or an array: (y, x), (channel, y, x), or (y, x, 3 or 4) uint8 or uint16 as R, G, B and, not used, alpha.
     model, channels, diameter, device
-        Where given, they replace the same fields of `settings`.
+        Where given, they replace the same fields of `settings`, and of its table of modalities.
     settings
         Everything else, such as `SegmentSettings(model_path="my_checkpoint")`; None for the defaults.
 
@@ -47,12 +48,13 @@ def segment_image(
     """
     given = {"model": model, "channels": channels, "diameter": diameter, "device": device}
     changes = {name: value for name, value in given.items() if value is not None}
-    merged = load_block(SegmentSettings, (settings or SegmentSettings()).model_dump(mode="json") | changes)
-    network = Network.of(merged)
+    merged = load_block(SegmentSettings, (settings or SegmentSettings()).overriding(changes))
     with _open(image, merged) as source:
+        effective = merged.resolved(choose_modality(source, merged).name)
+        network = Network.of(effective)
         tally = Tally()
-        prepared = prepare(source, network, merged, tally)
-        tables = list(stream_cells(make_task(source, network, merged, prepared), tally, lambda _: None))
+        prepared = prepare(source, network, effective, tally)
+        tables = list(stream_cells(make_task(source, network, effective, prepared), tally, lambda _: None))
     return geopandas.GeoDataFrame(pd.concat(tables, ignore_index=True), geometry="geometry")
 
 

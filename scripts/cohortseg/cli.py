@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from cohortseg import __version__
+from cohortseg.cli_evaluate import evaluate
+from cohortseg.cli_models import models_app
 from cohortseg.errors import CohortsegError
 
 # What a shell reports of a program that Ctrl-C ended.
@@ -25,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(models_app, name="models")
+app.command()(evaluate)
 
 
 class Device(StrEnum):
@@ -203,16 +207,19 @@ def demo(directory: Annotated[Path, typer.Argument(help="Folder to make.")]) -> 
 @app.command()
 def train(
     sheet: Annotated[Path, typer.Argument(help="Table of labelled images: sample, image, labels, kind, split.")],
-    output: Annotated[Path, typer.Option(help="Folder of the results: model.pt, model.json, loss.tsv.")],
+    output: Annotated[Path, typer.Option(help="Folder of the results: model.pt, model.json, loss.tsv, loss.png.")],
     config_file: Annotated[Path | None, typer.Option(help="YAML file with training settings.")] = None,
     device: Annotated[Device, typer.Option(help="Where the network is trained.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU. Default: one a core.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was stopped left off.")] = False,
 ) -> None:
     """Train a network of one's own on the sheet's images of split train."""
-    from cohortseg.steps.train import TrainOptions, train_network
+    from cohortseg.steps.fit import TrainOptions, train_network
+    from cohortseg.steps.training import read_train_settings
 
-    print(train_network(TrainOptions(sheet, output, config_file, device.value, threads, resume), print_at_once))
+    settings = read_train_settings(config_file)
+    options = TrainOptions(sheet, output, settings, device.value, threads, "resume" if resume else "refuse")
+    print(train_network(options, print_at_once))
 
 
 @app.command()

@@ -51,6 +51,10 @@ class CheckpointError(CohortsegError, ValueError):
     """A network checkpoint is damaged, or of another architecture than the one asked for."""
 
 
+class DownloadError(CohortsegError, OSError):
+    """A file could not be downloaded, or is not what it should be."""
+
+
 class DeviceError(CohortsegError, RuntimeError):
     """A device that was asked for is not there, or has run out of memory."""
 

@@ -9,10 +9,14 @@ import pytest
 import tifffile
 
 from cohortseg.errors import SampleSheetError, TableError
+from cohortseg.evaluate.counts import Counts
+from cohortseg.evaluate.tables import Scored
 from cohortseg.networks import load_checkpoint, save_checkpoint
 from cohortseg.networks.unet import ResidualUNet
 from cohortseg.settings.training import TrainSettings
+from cohortseg.settings.training_sheet import TrainingSample
 from cohortseg.steps import card
+from cohortseg.steps.score import Judge
 from cohortseg.stores.tables import write_json
 
 
@@ -23,7 +27,8 @@ def checkpoint(tmp_path: Path) -> Path:
     save_checkpoint(path, ResidualUNet((2, 4, 8), styled=False))
     record = {
         "sha256": load_checkpoint(path).sha256,
-        "settings": TrainSettings(widths=(2, 4, 8)).model_dump(mode="json"),
+        "started_from_sha256": "5eed",
+        "settings": TrainSettings(start_from="nuclei-mini").model_dump(mode="json"),
         "images": {"fluorescence": 3, "histology": 1},
         "cells": 1234,
         "step": 6000,
@@ -50,6 +55,15 @@ def sheet(tmp_path: Path) -> Path:
     return tmp_path / "sheet.tsv"
 
 
+def scored(sample: TrainingSample, n_found: int) -> Scored:
+    """Return the score of an image of two cells, of which some were found, and nothing else was."""
+    found = {"n_true": 2, "true_px": 20, "inner_true": 2, "splits": 0, "merges": 0}
+    found |= {"n_predicted": n_found, "inner_predicted": n_found, "inner_tp": n_found}
+    px = 10 * n_found
+    counts = Counts(tp=(n_found,) * 10, matched_iou=n_found, predicted_px=px, common_px=px, **found)
+    return Scored(sample.sample, "mine", sample.kind, counts, 1.0, 1.0)
+
+
 def test_a_card_tells_network_training_and_scores(checkpoint: Path, sheet: Path) -> None:
     lines: list[str] = []
     card.write_card(checkpoint, sheet, sheet.parent / "card.md", "cpu", lines.append)
@@ -57,6 +71,7 @@ def test_a_card_tells_network_training_and_scores(checkpoint: Path, sheet: Path)
     assert len(lines) == 3
     for part in ("# mine", "2, 4, 8", load_checkpoint(checkpoint).sha256, "3 fluorescence, 1 histology", "1,234 cells"):
         assert part in text
+    assert "| begun with | `nuclei-mini`, sha256 `5eed` |" in text
     assert "| time | 120 min on CPU of a kind, 4 threads |" in text
     assert "| a | 1 | 2 | estimated |" in text
     assert "| b | 2 | 4 | given |" in text
@@ -68,23 +83,21 @@ def test_each_image_is_segmented_with_and_without_its_true_diameter(
 ) -> None:
     diameters: list[float | None] = []
 
-    def perfect_if_told(sample: Any, network: Any, settings: Any) -> Any:
-        diameters.append(settings.diameter)
-        value = 0.5 if settings.diameter is None else 1.0
-        return card._Score(sample.kind, dict.fromkeys((0.5, 0.75, 0.9), value), {0.5: value}, 2)
+    def perfect_if_told(judge: Any, sample: TrainingSample, diameter_px: float | None) -> Scored:
+        diameters.append(diameter_px)
+        return scored(sample, n_found=1 if diameter_px is None else 2)
 
-    monkeypatch.setattr(card, "_score", perfect_if_told)
+    monkeypatch.setattr(Judge, "score", perfect_if_told)
     card.write_card(checkpoint, sheet, sheet.parent / "card.md", "cpu", lambda _: None)
     true_px = pytest.approx(2 * np.sqrt(400 / np.pi))
     assert diameters == [None, true_px] * 3
     text = (sheet.parent / "card.md").read_text()
-    assert "| all | 3 | 6 | estimated | 0.500 | 0.500 | 0.500 | 0.500 |" in text
-    assert "| all | 3 | 6 | given | 1.000 | 1.000 | 1.000 | 1.000 |" in text
+    assert "| all | 3 | 6 | estimated | 0.500 | 0.500 | 0.500 | 0.667 | 0.667 | 0.667 |" in text
+    assert "| all | 3 | 6 | given | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |" in text
 
 
 def test_words_around_the_tables_stay(checkpoint: Path, sheet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    score = card._Score("a", dict.fromkeys((0.5, 0.75, 0.9), 1.0), {0.5: 1.0}, 2)
-    monkeypatch.setattr(card, "_score", lambda *_: score)
+    monkeypatch.setattr(Judge, "score", lambda _, sample, __: scored(sample, n_found=2))
     output = sheet.parent / "card.md"
     tables = [
         f"<!-- table: {name} -->\nold\n<!-- end -->\nafter {name}\n" for name in ("scores", "network", "training")

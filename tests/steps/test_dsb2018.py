@@ -7,7 +7,7 @@ import pytest
 
 from cohortseg.errors import MissingFileError, TableError
 from cohortseg.steps.dsb2018 import write_dsb2018_sheet
-from cohortseg.steps.train import samples_of_split
+from cohortseg.steps.training import samples_of_split
 from cohortseg.stores.sheet import read_sheet
 
 

@@ -11,8 +11,9 @@ import tifffile
 
 from cohortseg.arrays import Box
 from cohortseg.errors import ImageError
+from cohortseg.evaluate import THRESHOLDS
 from cohortseg.steps import evaluate
-from cohortseg.steps.evaluate import THRESHOLDS, evaluate_file
+from cohortseg.steps.evaluate import evaluate_file
 from cohortseg.steps.planes import label_reader
 
 
@@ -32,6 +33,12 @@ def test_the_agreement_with_a_ground_truth_is_written(sample: Any, job: Callable
         assert found["tp"][i] + found["fn"][i] == sample.truth.max()
         assert found["ap"][i] == pytest.approx(found["tp"][i] / (found["tp"][i] + found["fp"][i] + found["fn"][i]))
     assert found["ap"] == sorted(found["ap"], reverse=True)
+    assert found["count_error"] == n_cells - sample.truth.max() == found["n_predicted"] - found["n_true"]
+    assert 0 < found["inner_true"] < found["n_true"]
+    for score in ("precision", "recall", "f1"):
+        assert len(found[score]) == len(THRESHOLDS)
+    for score in ("f1_neurips", "f1_neurips_empty_is_1", "dice", "mean_matched_iou"):
+        assert 0.5 < found[score] <= 1
 
 
 def test_cells_against_themselves_agree_wholly(sample: Any, tmp_path: Path) -> None:

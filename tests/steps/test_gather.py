@@ -19,14 +19,14 @@ OWN = {"seconds", "peak_memory_bytes", "counts", "sample", "scatter"}
 
 def scattered(folder: Path, image: Path, network: Network, settings: SegmentSettings, count: int) -> Path:
     """Segment an image in parts and return the folder with its results."""
-    prepare_file(image, folder / "prepared.json", network, settings, sample="a")
+    prepare_file(image, folder / "prepared.json", lambda _: network, settings, sample="a")
     names = [f"part-{i + 1}-of-{count}" for i in range(count)]
     for i, name in enumerate(names):
         segment_part(
             image,
             folder / f"{name}.parquet",
             folder / f"{name}.json",
-            network,
+            lambda _: network,
             settings,
             read_prepared(folder / "prepared.json"),
             part=Part(i, count),

@@ -99,7 +99,7 @@ def test_as_a_program_it_prints_the_plan_or_one_clear_message(
     [
         ({"model_path": "~/nowhere"}, r"model_path /.*nowhere is not a file"),
         ({"model_path": "a.tif", "size_model_path": "nowhere"}, "size_model_path nowhere is not a file"),
-        ({"model": "cyto3"}, "weights of model 'cyto3' do not come with cohortseg"),
+        ({"model": "cyto3"}, "weights of model 'cyto3' are not here.*cohortseg models fetch cyto3"),
         ({"model": "cytoo"}, "model 'cytoo' is not known"),
     ],
 )
@@ -107,3 +107,22 @@ def test_weights_that_are_not_there_are_told_before_any_job(config: dict[str, ob
     with pytest.raises((MissingFileError, SettingsError), match=message):
         make_plan(CONFIG | config)
     assert make_plan(CONFIG | {"model": "mine", "model_path": "a.tif"})["samples"]["up"]["segment"]["model"] == "mine"
+
+
+def test_the_files_of_a_network_that_is_named_are_inputs_of_the_jobs_and_decide_nothing_by_their_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = []
+    for place in ("one", "other"):
+        (folder / place).mkdir()
+        (folder / place / "cyto3").touch()
+        (folder / place / "size_cyto3.npy").touch()
+        monkeypatch.setenv("COHORTSEG_MODELS_PATH", str(folder / place))
+        plans.append(make_plan(CONFIG | {"model": "cyto3", "modality": "fluorescence"})["samples"])
+    one, other = plans
+    assert one["lone"]["model_path"] == [str(folder / "one" / "cyto3")]
+    assert one["lone"]["size_model_path"] == [str(folder / "one" / "size_cyto3.npy")]
+    assert one["down"]["size_model_path"] == []  # its diameter is given
+    assert other["lone"]["model_path"] == [str(folder / "other" / "cyto3")]
+    assert one["lone"]["decisive"] == other["lone"]["decisive"]
+    assert make_plan(CONFIG)["samples"]["lone"]["model_path"] == []

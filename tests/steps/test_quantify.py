@@ -108,7 +108,16 @@ def test_unusual_images_are_measured_and_drawn(
     else:
         tifffile.imwrite(image, rng.integers(0, 255, (40, 50, 3), np.uint8), photometric="rgb")
     polygons, metadata = tmp_path / "polygons.parquet", tmp_path / "metadata.json"
-    segment_file(image, polygons, metadata, network, settings, sample="a", z_index=None, on_progress=lambda _: None)
+    segment_file(
+        image,
+        polygons,
+        metadata,
+        lambda _: network,
+        settings,
+        sample="a",
+        z_index=None,
+        on_progress=lambda _: None,
+    )
     quantify_file(
         image,
         polygons,

@@ -31,7 +31,7 @@ def run(image: Path, folder: Path, network: Network, settings: Settings, **pipel
         image,
         polygons,
         folder / "metadata.json",
-        network,
+        lambda _: network,
         changed,
         sample="a",
         z_index=None,
@@ -90,8 +90,17 @@ def test_metadata_states_everything_that_was_done(sample: Any, network: Network,
     assert facts["image_channels"] == ["DAPI", "CD45"]
     assert facts["page"] == 0
     assert facts["pixel_size_um"] == pytest.approx(0.5)
-    assert facts["model"] == {"name": "nuclei-mini", "path": None, "sha256": network.sha256}
-    assert facts["settings"] == cpu_settings.segment_settings().model_dump(mode="json")
+    assert facts["model"] == {
+        "name": "nuclei-mini",
+        "path": None,
+        "size_model_path": None,
+        "sha256": network.sha256,
+    }
+    effective = cpu_settings.segment_settings().resolved("fluorescence")
+    assert facts["settings"] == effective.model_dump(mode="json")
+    assert (facts["modality"], facts["invert"], facts["modality_choice"]["origin"]) == ("fluorescence", False, "auto")
+    assert 0.8 < facts["modality_choice"]["confidence"] <= 1
+    assert facts["modality_choice"]["features"]["name"] == 1
     lower, upper = (np.percentile(sample.pixels, percentile) for percentile in (1, 99))
     assert facts["normalisation"] == {"lower": [pytest.approx(lower)], "upper": [pytest.approx(upper)]}
     assert (facts["device"], facts["backend"], facts["precision"]) == ("cpu", network.backend, network.precision)
@@ -101,7 +110,7 @@ def test_metadata_states_everything_that_was_done(sample: Any, network: Network,
     assert facts["counts"]["cells"] == len(geopandas.read_parquet(sample.polygons))
     assert facts["counts"]["tiles"] > 1
     stages = {"normalise", "diameter", "read", "wait_for_tiles", "forward", "blend", "postprocess", "wait_for_windows"}
-    stages |= {"trace", "write", "total"}
+    stages |= {"trace", "write", "total", "modality"}
     assert set(facts["seconds"]) == set(facts["peak_memory_bytes"]) == stages
     assert max(facts["seconds"].values()) > 0
 

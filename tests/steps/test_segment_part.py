@@ -17,12 +17,12 @@ def test_a_part_gives_a_share_of_the_cells_and_the_sums_of_its_audit(
     tall: Any, network: Network, cpu_settings: Settings, tmp_path: Path
 ) -> None:
     settings = cpu_settings.segment_settings()
-    prepare_file(tall.image, tmp_path / "prepared.json", network, settings, sample="a")
+    prepare_file(tall.image, tmp_path / "prepared.json", lambda _: network, settings, sample="a")
     segment_part(
         tall.image,
         tmp_path / "part.parquet",
         tmp_path / "part.json",
-        network,
+        lambda _: network,
         settings,
         read_prepared(tmp_path / "prepared.json"),
         part=Part(0, 2),

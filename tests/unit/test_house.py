@@ -30,9 +30,11 @@ RANKS = {
     "report": 4,
     "steps": 5,
     "api": 5,
-    "cli": 6,
-    "__init__": 7,
-    "__main__": 7,
+    "cli_evaluate": 6,
+    "cli_models": 6,
+    "cli": 7,
+    "__init__": 8,
+    "__main__": 8,
 }
 """Imports go from a higher rank to a lower one, never between rooms of one rank."""
 

@@ -36,11 +36,14 @@ class Cohort:
         return done.stdout + done.stderr
 
     def planned(self, *arguments: str, profile: str = "local") -> set[tuple[str, str]]:
-        """Return (rule, sample or stack) of the jobs that a run would do; the target `all` apart."""
+        """Return (rule, first wildcard) of the jobs that a run would do; the target `all` apart.
+
+        The first wildcard is the sample, the stack, or the compared model; of a rule without wildcards, nothing.
+        """
         done = self.snakemake("--dry-run", *arguments, profile=profile)
         assert done.returncode == 0, done.stdout + done.stderr
         jobs = re.findall(r"^\s*(?:local)?rule (\w+):$(.*?)^\s*resources:", done.stdout + done.stderr, re.M | re.S)
-        wildcards = [(rule, re.search(r"wildcards: \w+=(\S+)", text)) for rule, text in jobs]
+        wildcards = [(rule, re.search(r"wildcards: \w+=([^\s,]+)", text)) for rule, text in jobs]
         return {(rule, found[1] if found else "") for rule, found in wildcards if rule != "all"}
 
 

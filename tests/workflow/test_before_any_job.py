@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_RULES = ("segment", "rasterise", "quantify")
 ALL_JOBS = {(rule, sample) for rule in SAMPLE_RULES for sample in ("z0", "z1", "lone")} | {
     ("evaluate", "lone"),
+    ("evaluate_cohort", ""),
     ("assemble", "pair"),
     ("stitch", "pair"),
     ("report", ""),
@@ -41,7 +42,7 @@ def test_the_whole_cohort_is_planned_on_one_machine_and_on_slurm(fresh: Any, pro
         ("masks", {"segment", "rasterise"}),
         ("cells", {"segment", "quantify"}),
         ("stacks", {"segment", "assemble", "stitch"}),
-        ("evaluations", {"segment", "evaluate"}),
+        ("evaluations", {"segment", "evaluate", "evaluate_cohort"}),
         ("report", {"segment", "quantify", "evaluate", "assemble", "stitch", "report"}),
     ],
 )
@@ -75,6 +76,12 @@ def test_an_empty_sheet_stops_the_run(fresh: Any, text: str) -> None:
 def test_an_unknown_key_and_a_missing_sheet_stop_the_run(fresh: Any) -> None:
     assert "devise: unknown key; did you mean 'device'?" in refused(fresh, "--config", "devise=cpu")
     assert "nowhere.tsv does not exist" in refused(fresh, "--config", "samples=nowhere.tsv")
+
+
+def test_a_network_that_is_not_here_stops_the_run_and_names_the_command_that_fetches_it(fresh: Any) -> None:
+    message = refused(fresh, "--config", "model=cyto3")
+    assert "the weights of model 'cyto3' are not here" in message
+    assert "`cohortseg models fetch cyto3`" in message
 
 
 def test_a_sample_that_is_not_in_the_sheet_is_named(fresh: Any) -> None:

@@ -8,7 +8,9 @@ import pandas as pd
 
 OF_SAMPLES = ("metadata.json", "polygons.parquet", "mask.zarr", "cells.parquet", "preview.png")
 OF_STACKS = ("configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr")
-OF_COHORT = ("summary.tsv", "cells.parquet", "report.html")
+OF_COHORT = (
+    "summary.tsv", "cells.parquet", "report.html", "evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"
+)  # fmt: skip
 
 
 def test_a_run_makes_every_result_with_logs_and_benchmarks(finished: Any) -> None:
@@ -52,7 +54,7 @@ def test_another_min_size_reruns_segmentation_and_below(finished: Any) -> None:
     jobs = finished.planned("--config", "postprocess={min_size: 20}")
     assert {sample for rule, sample in jobs if rule == "segment"} == {"z0", "z1", "lone"}
     assert {rule for rule, _ in jobs} == {
-        "segment", "rasterise", "quantify", "evaluate", "assemble", "stitch", "report"
+        "segment", "rasterise", "quantify", "evaluate", "evaluate_cohort", "assemble", "stitch", "report"
     }  # fmt: skip
 
 
@@ -71,7 +73,8 @@ def test_a_row_that_changes_reruns_its_own_sample(finished: Any) -> None:
     sheet = finished.folder / "samples.tsv"
     sheet.write_text(sheet.read_text(encoding="utf-8").replace("images/lone.tif\t\t\t0.5", "images/lone.tif\t\t\t0.6"))
     assert finished.planned() == {
-        ("segment", "lone"), ("rasterise", "lone"), ("quantify", "lone"), ("evaluate", "lone"), ("report", "")
+        ("segment", "lone"), ("rasterise", "lone"), ("quantify", "lone"), ("evaluate", "lone"), ("evaluate_cohort", ""),
+        ("report", ""),
     }  # fmt: skip
 
 

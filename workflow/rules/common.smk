@@ -59,6 +59,10 @@ MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=PLAN["samples"])
 CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=PLAN["samples"])
 PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=PLAN["samples"])
 EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=LABELLED)
+EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"]
+COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
+TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
+COMPARED = f"{RESULTS}/compare/{{compared}}/{{sample}}"
 REPORT = expand(f"{COHORT}/{{file}}", file=["summary.tsv", "cells.parquet", "report.html"])
 OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=PLAN["stacks"])
 STACKS = expand(
@@ -68,7 +72,7 @@ STACKS = expand(
 )
 
 
-SAMPLE_PATTERN = r"(?!(?:cohort|stacks)/)[A-Za-z0-9_-][A-Za-z0-9._-]*"
+SAMPLE_PATTERN = r"(?!(?:cohort|compare|stacks|train)/)[A-Za-z0-9_-][A-Za-z0-9._-]*"
 
 
 wildcard_constraints:
@@ -77,10 +81,13 @@ wildcard_constraints:
 
 
 def sample_plan(wildcards):
-    """Return the plan of one sample."""
-    if wildcards.sample not in PLAN["samples"]:
-        raise WorkflowError(f"sample '{wildcards.sample}' is not in {PLAN['settings']['samples']}")
-    return PLAN["samples"][wildcards.sample]
+    """Return the plan of one sample; of the same segmented with a compared model, where the job is for one."""
+    compared = wildcards.get("compared")
+    plans = PLAN["compare"][compared] if compared else PLAN["samples"]
+    if wildcards.sample not in plans:
+        what = "labelled sample" if compared else "sample"
+        raise WorkflowError(f"{what} '{wildcards.sample}' is not in {PLAN['settings']['samples']}")
+    return plans[wildcards.sample]
 
 
 def one_of(names):
@@ -116,11 +123,48 @@ def of_planes(file):
 
 
 def sample_file(key):
-    """Return an input function: the file that the sheet or the config names, or none where it names none."""
+    """Return an input function: the file, or the files, that the plan of a sample names, or none."""
 
     def find(wildcards):
-        plan = sample_plan(wildcards)
-        path = plan[key] if key in plan else plan["segment"][key]
-        return local(path) if path else []
+        found = sample_plan(wildcards)[key]
+        if isinstance(found, list):
+            return [local(path) for path in found]
+        # Not a list of one: scripts take a single file as text.
+        return local(found) if found else []
 
     return find
+
+
+def of_compared(file):
+    """Return an input function: this file of every labelled sample from every compared model, or an error."""
+
+    def find(wildcards):
+        if not PLAN["compare"]:
+            raise WorkflowError("compare.models is empty. List models in the config; config/README.md shows how.")
+        if not LABELLED:
+            raise WorkflowError(f"no sample has labels to compare with. Name them in {PLAN['settings']['samples']}.")
+        return expand(f"{COMPARED}/{file}", compared=PLAN["compare"], sample=LABELLED)
+
+    return find
+
+
+def training_plan():
+    """Return the plan of the training, or stop where the config has none."""
+    if not PLAN["training"]:
+        raise WorkflowError("training.sheet is not set. Name a training sheet in the config; config/README.md says how.")
+    return PLAN["training"]
+
+
+def training_file(key):
+    """Return an input function: the files that the plan of the training names."""
+
+    def find(wildcards):
+        found = training_plan()[key]
+        return [local(path) for path in found] if isinstance(found, list) else local(found)
+
+    return find
+
+
+def training_value(key):
+    """Return a function for params: what the plan of the training says."""
+    return lambda wildcards: training_plan()[key]

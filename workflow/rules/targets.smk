@@ -1,4 +1,5 @@
-# One target for each capability: `snakemake masks`, `snakemake stacks`, ...; `report` is a rule of its own.
+# One target for each capability: `snakemake masks`, `snakemake stacks`, ...; `report` and `compare` are rules
+# of their own.
 
 
 localrules:
@@ -7,6 +8,7 @@ localrules:
     cells,
     stacks,
     evaluations,
+    train,
 
 
 rule polygons:
@@ -31,4 +33,9 @@ rule stacks:
 
 rule evaluations:
     input:
-        EVALUATIONS,
+        EVALUATIONS + COHORT_EVALUATION,
+
+
+rule train:
+    input:
+        f"{TRAINED}/promotion.json",

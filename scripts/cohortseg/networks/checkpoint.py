@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from cohortseg.errors import CheckpointError
 from cohortseg.networks.facts import NetworkFacts, assumed_diameter_px
+from cohortseg.networks.kinds import kind_of
 from cohortseg.networks.unet import ResidualUNet
 
 _FORMAT = "cohortseg residual U-Net 1"
@@ -29,18 +31,23 @@ class Checkpoint:
         In evaluation mode, float32, on the CPU.
     diameter_px
         Diameter of a cell, in the pixels that the network was trained on.
+    n_inputs
+        Channels that it was trained on; its other inputs were always empty.
     sha256
         Of the file.
     """
 
     network: ResidualUNet
     diameter_px: float
+    n_inputs: int
     sha256: str
 
     @property
     def facts(self) -> NetworkFacts:
         """What is known of it besides the weights."""
-        return NetworkFacts(self.network.widths, self.network.styled, self.diameter_px, self.sha256)
+        return NetworkFacts.of_unet(
+            self.network.widths, self.network.styled, self.n_inputs, self.diameter_px, self.sha256
+        )
 
     @property
     def n_parameters(self) -> int:
@@ -64,7 +71,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     ours = isinstance(content, dict) and content.get("format") == _FORMAT
     weights = _tensors(path, content.get("weights") if ours else content)
     widths = _widths(path, weights)
-    network = ResidualUNet(widths, styled=not ours)
+    network = ResidualUNet(widths, styled=not ours or content.get("styled") is True)
     missing, unexpected = _load(path, network, weights)
     missing = [key for key in missing if not key.startswith("diam_") and not key.endswith("num_batches_tracked")]
     if missing or unexpected:
@@ -82,25 +89,40 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path.name} says that its cells have a diameter of {diameter_px} px", "1 to 1000 were expected", _REMEDY
         )
-    return Checkpoint(network, diameter_px, hashlib.sha256(path.read_bytes()).hexdigest())
+    n_inputs = _n_inputs(path, content, widths[0]) if ours else widths[0]
+    return Checkpoint(network, diameter_px, n_inputs, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def save_checkpoint(path: Path, network: ResidualUNet) -> None:
-    """Write a network without style in half precision, readable with `weights_only=True`."""
+def save_checkpoint(path: Path, network: ResidualUNet, n_inputs: int = 1) -> None:
+    """Write a network that learned from `n_inputs` channels, in half precision, readable with `weights_only=True`."""
     weights = {
         key: (value.half() if value.dtype == torch.float32 else value).cpu()
         for key, value in network.state_dict().items()
     }
-    torch.save({"format": _FORMAT, "weights": weights}, path)
+    content = {"format": _FORMAT, "styled": network.styled, "n_inputs": n_inputs, "weights": weights}
+    torch.save(content, path)
 
 
-def _read(path: Path) -> Any:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return a state dict, float32, without the prefix `module.`; nothing in the file is executed.
+
+    The tensors are read from the file as they are needed, so it must not be written to meanwhile.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or holds something else, saying what.
+    """
+    return _tensors(path, _read(path, mmap=zipfile.is_zipfile(path)))
+
+
+def _read(path: Path, *, mmap: bool = False) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged or hostile file can raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path.name} cannot be read as a checkpoint ({reason[:200]})",
+            f"{path.name} cannot be read as a checkpoint: it is {kind_of(path)} ({reason[:200]})",
             "a file of weights as torch saves them was expected",
             _REMEDY,
         ) from error
@@ -133,13 +155,23 @@ def _tensors(path: Path, weights: Any) -> dict[str, Tensor]:
 def _widths(path: Path, weights: dict[str, Tensor]) -> tuple[int, ...]:
     convolutions = {int(m[1]): v for k, v in weights.items() if (m := _WIDTH_KEY.fullmatch(k)) and v.ndim == 4}
     if not convolutions or sorted(convolutions) != list(range(len(convolutions))):
-        kind = "a Cellpose 4 transformer" if any("encoder" in key for key in weights) else "another network"
         raise CheckpointError(
-            f"{path.name} looks like {kind} (its first parameter is {next(iter(weights))})",
+            f"{path.name} is {kind_of(path)} (its first parameter is {next(iter(weights))})",
             "the residual U-Net of Cellpose 1 to 3 was expected",
             _REMEDY,
         )
     return (convolutions[0].shape[1], *(convolutions[i].shape[0] for i in range(len(convolutions))))
+
+
+def _n_inputs(path: Path, content: dict[str, Any], most: int) -> int:
+    n_inputs = content.get("n_inputs", 1)  # not said by the first networks, which have seen one
+    if not isinstance(n_inputs, int) or not 1 <= n_inputs <= most:
+        raise CheckpointError(
+            f"{path.name} says that it was trained on {str(n_inputs)[:20]} channels",
+            f"1 to {most} were expected",
+            _REMEDY,
+        )
+    return n_inputs
 
 
 def _load(path: Path, network: ResidualUNet, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:

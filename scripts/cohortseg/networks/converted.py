@@ -73,7 +73,7 @@ def convert(checkpoint: "Checkpoint") -> openvino.Model:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    example = torch.zeros(1, checkpoint.facts.widths[0], _EXAMPLE_PX, _EXAMPLE_PX)
+    example = torch.zeros(1, checkpoint.facts.n_channels, _EXAMPLE_PX, _EXAMPLE_PX)
     network = checkpoint.network.to(memory_format=torch.contiguous_format)
     with torch.no_grad(), warnings.catch_warnings():
         # OpenVINO reads traces, which torch no longer recommends.
@@ -88,7 +88,7 @@ def convert(checkpoint: "Checkpoint") -> openvino.Model:
 def _key(path: Path) -> str:
     parts = (
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        hashlib.sha256(Path(__file__).with_name("unet.py").read_bytes()).hexdigest(),
+        *(hashlib.sha256(Path(__file__).with_name(code).read_bytes()).hexdigest() for code in ("unet.py", "facts.py")),
         openvino.__version__,
         str(assumed_diameter_px(path)),
     )

@@ -84,6 +84,13 @@ def pick_precision(name: str, has_bf16: bool, where: str) -> Literal["fp32", "bf
     return "bf16" if has_bf16 and name != "fp32" else "fp32"
 
 
+def cpu_has_bf16() -> bool:
+    """Tell whether this CPU computes in bf16, as OpenVINO sees it."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def use_threads(n_threads: int) -> None:
     """Set how many threads the forward passes of this process take on a CPU; the result does not depend on it."""
     global _asked_threads

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.errors import CheckpointError, SettingsError
-from cohortseg.networks.devices import device_name, is_gpu, pick_device
+from cohortseg.networks.devices import cpu_has_bf16, device_name, is_gpu, pick_device
 from cohortseg.networks.facts import NetworkFacts
-from cohortseg.networks.models import find_checkpoint
+from cohortseg.networks.kinds import Kind, kind_of
+from cohortseg.networks.models import find_network
 from cohortseg.networks.size import SizeModel, load_size_model
 from cohortseg.settings import SegmentSettings
+from cohortseg.settings.weights import Weights
 
 
 class Backend(Protocol):
@@ -34,8 +36,11 @@ class Backend(Protocol):
         """Run many tiles, several under way at once."""
 
 
+_FAMILIES = {"residual-unet": Kind.RESIDUAL_UNET, "cellpose4": Kind.CELLPOSE4}
+
+
 class Network:
-    """A checkpoint on a device, ready to run, with its size model where the user gives one.
+    """A checkpoint on a device, ready to run, with its size model where there is one.
 
     Attributes
     ----------
@@ -45,23 +50,32 @@ class Network:
         `fp32` or `bf16`: of weights and activations; inputs and outputs are float32.
     device_name
         What a report says of the device.
-    diameter_px, sha256, n_inputs
+    diameter_px, scale_free, sha256, n_channels, n_inputs, stride_px
         As in `NetworkFacts`.
-    n_channels
-        Channels of a tile.
-    stride_px
-        The sides of a tile must be multiples of this.
+    size_model
+        Predicts the diameter of an image's cells; None where there is no size model.
+    weights
+        The files that it was loaded from.
     """
 
     def __init__(
-        self, facts: NetworkFacts, runner: Backend, size_model: SizeModel | None, *, backend: str, device: str
+        self,
+        facts: NetworkFacts,
+        runner: Backend,
+        weights: Weights,
+        *,
+        size_model: SizeModel | None,
+        backend: str,
+        device: str,
     ) -> None:
         self.backend = backend
         self.precision = runner.precision
         self.device_name = device
+        self.weights = weights
         self.diameter_px = facts.diameter_px
+        self.scale_free = facts.scale_free
         self.sha256 = facts.sha256
-        self.n_channels = facts.widths[0]
+        self.n_channels = facts.n_channels
         self.n_inputs = facts.n_inputs
         self.stride_px = facts.stride_px
         self.size_model = size_model
@@ -81,12 +95,15 @@ class Network:
             If the device is not there, or has not the precision that was asked for.
         """
         gpu = is_gpu(settings.device)
-        path = find_checkpoint(settings)
-        backend = _backend(settings, gpu)
-        facts, runner = _with_openvino(path, settings) if backend == "openvino" else _with_torch(path, settings)
-        size_model = None if settings.size_model_path is None else _size_model(Path(settings.size_model_path), facts)
+        weights = find_network(settings)
+        path = Path(weights.checkpoint)
+        kind = _checked_kind(path, weights)
+        backend = _backend(settings, gpu, kind)
+        load = _with_openvino if backend == "openvino" else _with_cellpose if kind is Kind.CELLPOSE4 else _with_torch
+        facts, runner = load(path, settings)
+        size_model = None if weights.size_model is None else _size_model(Path(weights.size_model), facts)
         device = device_name(pick_device("cuda")) if gpu else "cpu"
-        return cls(facts, runner, size_model, backend=backend, device=device)
+        return cls(facts, runner, weights, size_model=size_model, backend=backend, device=device)
 
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run the network on a few tiles; the outputs of each are those that it has alone.
@@ -100,7 +117,7 @@ class Network:
         -------
         tuple
             (n, 3, y, x) float32: flow y, flow x (five times a unit step), cell probability before the sigmoid; and the
-            style vectors, (n, widths[-1]) float32.
+            style vectors, (n, features) float32.
 
         Raises
         ------
@@ -127,8 +144,8 @@ class Network:
         Yields
         ------
         numpy.ndarray
-            (3, y, x) float32, as `forward` gives them, in the order of the tiles. On a CPU the same to the last bit as
-            from `forward`, whatever the number of threads.
+            (3, y, x) float32, as `forward` gives them, in the order of the tiles. Of a residual U-Net on a CPU the same
+            to the last bit as from `forward`, whatever the number of threads.
 
         Raises
         ------
@@ -140,15 +157,33 @@ class Network:
                 yield fields
 
 
-def _backend(settings: SegmentSettings, gpu: bool) -> str:
+def _checked_kind(path: Path, weights: Weights) -> Kind:
+    """Return what the checkpoint is, after checking that a network that was named is what its name says."""
+    kind = kind_of(path)
+    if weights.entry is not None and kind in _FAMILIES.values() and kind is not _FAMILIES[weights.entry.family]:
+        raise CheckpointError(
+            f"{path} is {kind}",
+            f"model '{weights.entry.name}' is {_FAMILIES[weights.entry.family]}",
+            "Put the right file there, or name the file with model_path (--model-path).",
+        )
+    return kind
+
+
+def _backend(settings: SegmentSettings, gpu: bool, kind: Kind) -> str:
     if gpu and settings.backend == "openvino":
         raise SettingsError(
             "backend 'openvino' was asked for, and device 'auto' is a GPU here",
             "OpenVINO runs on the CPU alone",
             "Set device: cpu, or backend: auto.",
         )
+    if settings.backend == "openvino" and kind is Kind.CELLPOSE4:
+        raise SettingsError(
+            f"backend 'openvino' was asked for, and the network is {kind}",
+            "those run in torch alone",
+            "Set backend: auto or backend: torch.",
+        )
     if settings.backend == "auto":
-        return "torch" if gpu else "openvino"
+        return "torch" if gpu or kind is Kind.CELLPOSE4 else "openvino"
     return settings.backend
 
 
@@ -166,14 +201,25 @@ def _with_torch(path: Path, settings: SegmentSettings) -> tuple[NetworkFacts, Ba
 
     checkpoint, device = load_checkpoint(path), pick_device(settings.device)
     if device.type == "cuda":
-        return checkpoint.facts, TorchGpuBackend(checkpoint.network, device, settings.precision)
+        network = checkpoint.network
+        return checkpoint.facts, TorchGpuBackend(network, network.widths[-1], device, settings.precision)
     return checkpoint.facts, TorchCpuBackend(checkpoint.network, settings.precision)
+
+
+def _with_cellpose(path: Path, settings: SegmentSettings) -> tuple[NetworkFacts, Backend]:
+    from cohortseg.networks.on_cellpose4 import N_FEATURES, load_cellpose4
+    from cohortseg.networks.on_torch import TorchCpuBackend, TorchGpuBackend
+
+    (network, facts), device = load_cellpose4(path), pick_device(settings.device)
+    if device.type == "cuda":
+        return facts, TorchGpuBackend(network, N_FEATURES, device, settings.precision)
+    return facts, TorchCpuBackend(network, settings.precision, has_bf16=cpu_has_bf16())
 
 
 def _size_model(path: Path, facts: NetworkFacts) -> SizeModel:
     model = load_size_model(path)
-    if not facts.styled or model.n_style != facts.widths[-1]:
-        style = f"a style of {facts.widths[-1]} values" if facts.styled else "no style"
+    if model.n_style != facts.n_style:
+        style = f"a style of {facts.n_style} values" if facts.n_style else "no style"
         raise CheckpointError(
             f"the size model {path.name} needs a style of {model.n_style} values, but the network has {style}",
             "the checkpoint that the size model was trained with was expected",

@@ -7,11 +7,10 @@ from itertools import chain
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from cohortseg.networks.batches import Batches, BatchSize
 from cohortseg.networks.devices import device_name, pick_precision, tell_torch_threads
-from cohortseg.networks.unet import ResidualUNet
 
 Output = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Fields, (3, y, x), and style, (features,), of one tile."""
@@ -26,20 +25,27 @@ _SLOTS = 3
 
 
 class TorchCpuBackend:
-    """A network on the CPU, tile by tile; bf16 is left to OpenVINO."""
+    """A network on the CPU, tile by tile.
 
-    def __init__(self, network: ResidualUNet, precision: str) -> None:
-        self.precision = pick_precision(precision, False, "torch on a CPU")
+    Parameters
+    ----------
+    has_bf16
+        Whether it may run in bf16; false for what OpenVINO runs, which is faster at it.
+    """
+
+    def __init__(self, network: nn.Module, precision: str, *, has_bf16: bool = False) -> None:
+        self.precision = pick_precision(precision, has_bf16, "torch on this CPU")
         tell_torch_threads()
-        self._network = network.eval().to(memory_format=torch.channels_last)
+        self._dtype = _DTYPES[self.precision]
+        self._network = network.eval().to(self._dtype).to(memory_format=torch.channels_last)
 
     def each(self, tiles: Iterable[NDArray[np.float32]], batch_size: int | None) -> Generator[Output, None, None]:
         """Yield the output of each tile, one after the other; `batch_size` is for GPUs."""
         for tile in tiles:
-            batch = torch.from_numpy(tile)[None].contiguous(memory_format=torch.channels_last)
+            batch = torch.from_numpy(tile)[None].to(self._dtype, memory_format=torch.channels_last)
             with torch.inference_mode():
                 fields, style = self._network(batch)
-            yield fields[0].contiguous().numpy(), style[0].numpy()
+            yield fields[0].float().contiguous().numpy(), style[0].float().numpy()
 
     overlapped = each
 
@@ -65,14 +71,21 @@ class TorchGpuBackend:
 
     While a batch is computed, the next one is copied in and the one before copied out, each on its own stream. CUDA
     graphs are not used: a batch is 8 Mpx of work in about 200 kernels, which are queued well before they run.
+
+    Parameters
+    ----------
+    network
+        Maps (n, channels, y, x) to fields, (n, 3, y, x), and styles, (n, features).
+    n_features
+        Length of a style.
     """
 
-    def __init__(self, network: ResidualUNet, device: torch.device, precision: str) -> None:
+    def __init__(self, network: nn.Module, n_features: int, device: torch.device, precision: str) -> None:
         self.precision = pick_precision(
             precision, torch.cuda.is_bf16_supported(including_emulation=False), device_name(device)
         )
         self._device, self._dtype = device, _DTYPES[self.precision]
-        self._widths = network.widths
+        self._n_features = n_features
         self._network = network.eval().to(device, self._dtype).to(memory_format=torch.channels_last)
         self._copy_in, self._compute, self._copy_out = (
             torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -164,7 +177,7 @@ class TorchGpuBackend:
         slot = _Slot(
             torch.empty((len(batch), n_channels, n_y, n_x), pin_memory=True),
             torch.empty((len(batch), 3, n_y, n_x), pin_memory=True),
-            torch.empty((len(batch), self._widths[-1]), pin_memory=True),
+            torch.empty((len(batch), self._n_features), pin_memory=True),
             torch.cuda.Event(blocking=True),  # type: ignore[no-untyped-call]
         )
         self._slots[i] = slot

@@ -13,8 +13,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 # Colours that stand for the page's own until the SVG is written.
-_INK, _MUTED, _DOT, _FLAGGED = "#010203", "#010204", "#010205", "#010206"
-_PAGE_COLOURS = {_INK: "currentColor", _MUTED: "var(--muted)", _DOT: "var(--accent)", _FLAGGED: "var(--warn)"}
+INK, MUTED, _DOT, _FLAGGED = "#010203", "#010204", "#010205", "#010206"
+_PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", _DOT: "var(--accent)", _FLAGGED: "var(--warn)"}
 _SIZE_INCHES = (5.2, 2.6)
 _MOST_NAMES = 6
 _END_SHARE = 10
@@ -42,7 +42,7 @@ def ranked_dots(values: pd.Series, names: Sequence[str], flagged: NDArray[np.boo
     for colour, size, these in ((_DOT, 3, ~flagged[order]), (_FLAGGED, 5, flagged[order])):
         axes.plot(rank[these], number[order][these], "o", color=colour, markersize=size, markeredgewidth=0)
     _name_outermost(axes, number[order], [names[i] for i in order], flagged[order])
-    return _svg(figure, axis)
+    return as_svg(figure, axis)
 
 
 def diameter_histogram(diameters: Mapping[str, Sequence[NDArray[np.float64]]], *, axis: str) -> str:
@@ -62,8 +62,8 @@ def diameter_histogram(diameters: Mapping[str, Sequence[NDArray[np.float64]]], *
             share = np.histogram(values, bins)[0] / values.size
             axes.stairs(share, bins, color=_DOT, linestyle=style, linewidth=1.4, label=kind or "all")
         if len(pooled) > 1:
-            axes.legend(frameon=False, labelcolor=_INK, fontsize=8)
-    return _svg(figure, axis)
+            axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+    return as_svg(figure, axis)
 
 
 def _line_styles(number: int) -> list[str]:
@@ -95,18 +95,23 @@ def _new_figure() -> tuple[Figure, Axes]:
     """Return an empty figure with quiet axes."""
     figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
-    figure.patch.set_alpha(0)
-    axes.patch.set_alpha(0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_MUTED)
-    axes.tick_params(which="both", colors=_MUTED, labelcolor=_INK, labelsize=8)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_INK, fontsize=9)
+    quieten(axes)
     axes.margins(x=0.03)
     return figure, axes
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def quieten(axes: Axes) -> None:
+    """Leave of the axes' frame what is read, in the page's colours, on no ground of its own."""
+    axes.figure.patch.set_alpha(0)
+    axes.patch.set_alpha(0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=8)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=INK, fontsize=9)
+
+
+def as_svg(figure: Figure, salt: str) -> str:
     """Return a figure as an inline SVG element, the same on every run, in the page's colours and letters."""
     file = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):

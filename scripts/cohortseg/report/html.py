@@ -12,10 +12,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from cohortseg.evaluate.tables import Scored, summarise_scores
+from cohortseg.report.curves import curves_svg
 from cohortseg.report.figures import diameter_histogram, ranked_dots
 from cohortseg.report.findings import RULES, Finding, find_problems
 from cohortseg.report.pictures import BUDGET_BYTES, Embedded, embed
 from cohortseg.report.results import ReportData, SampleResult, StackResult
+from cohortseg.report.scores import EXPLANATION, SCORE_HEADS, score_rows
 from cohortseg.report.summary import summarise
 
 _UNKNOWN = "–"
@@ -80,7 +83,7 @@ def _context(data: ReportData) -> dict[str, Any]:
         "calm": [views[row] for row in calm],
         "rows": ranked,
         "figures": _figures(data, summary, problems),
-        "evaluation": _evaluation_table(data),
+        "evaluation": _evaluation_view(data),
         "stacks": [_stack_view(stack, picture) for stack, picture in zip(data.stacks, pictures, strict=False)],
         "rules": RULES,
         "settings": json.dumps(data.settings, indent=2, ensure_ascii=False, default=str),
@@ -187,19 +190,29 @@ def _figures(data: ReportData, summary: pd.DataFrame, problems: list[tuple[Findi
     return [{"title": title, "svg": Markup(svg)} for title, svg in drawn]
 
 
-def _evaluation_table(data: ReportData) -> dict[str, Any] | None:
-    """Return mean average precision by modality and threshold, or None without ground truth."""
-    evaluated = [sample for sample in data.samples if sample.evaluation is not None]
-    if not evaluated:
+def _evaluation_view(data: ReportData) -> dict[str, Any] | None:
+    """Return the scores by model and modality and their curves, or None without ground truth."""
+    images = [
+        Scored(
+            sample.sample,
+            sample.metadata["model"]["name"],
+            sample.modality,
+            sample.evaluation,
+            sample.seconds,
+            sample.area_mpx,
+        )
+        for sample in data.samples
+        if sample.evaluation is not None
+    ]
+    if not images:
         return None
-    thresholds = sorted({float(t) for sample in evaluated for t in (sample.evaluation or {})["thresholds"]})
-    modalities = sorted({sample.modality for sample in evaluated})
-    rows = []
-    for modality in modalities:
-        here = [sample for sample in evaluated if sample.modality == modality]
-        means = [_mean(pd.Series([sample.average_precision(t) for sample in here])) for t in thresholds]
-        rows.append({"modality": modality or "not stated", "samples": len(here), "ap": means})
-    return {"thresholds": thresholds, "rows": rows}
+    summary = summarise_scores(images)
+    return {
+        "heads": SCORE_HEADS,
+        "rows": score_rows(summary),
+        "explanation": EXPLANATION,
+        "curves": Markup(curves_svg(summary)),
+    }
 
 
 def _median(values: pd.Series) -> float | None:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from cohortseg.evaluate import Counts
+
 Status = Literal["ok", "failed", "missing"]
 """ok: finished; failed: a job ended with an error; missing: no result and no error, so it has not run to its end."""
 
@@ -37,7 +39,7 @@ class SampleResult:
         Read from it, each where present: `rule`, `error` (the class), `found`, `expected`, `remedy` (of a
         CohortsegError), `message` (of any other error), `log` (path).
     evaluation
-        `thresholds` and `ap`, two lists of the same length; None without ground truth.
+        How its cells agree with its ground truth; None without one.
     """
 
     sample: str
@@ -46,11 +48,11 @@ class SampleResult:
     cells: pd.DataFrame | None
     preview_png: bytes | None
     failure: Mapping[str, Any] | None
-    evaluation: Mapping[str, Any] | None
+    evaluation: Counts | None
 
     @property
     def modality(self) -> str:
-        """Its kind of image; empty if not stated."""
+        """Its kind of image; empty if not known."""
         return str(self.metadata.get("modality") or "")
 
     @property
@@ -88,12 +90,10 @@ class SampleResult:
             return ""
         return {True: "passed", False: "failed"}.get(audit.get("passed"), "not judged")
 
-    def average_precision(self, threshold: float) -> float:
-        """Return its average precision at an IoU threshold; NaN if it was not evaluated there."""
-        if self.evaluation is None:
-            return float("nan")
-        pairs = zip(self.evaluation["thresholds"], self.evaluation["ap"], strict=True)
-        return next((float(ap) for t, ap in pairs if abs(t - threshold) < 1e-9), float("nan"))
+    @property
+    def ap50(self) -> float:
+        """Its average precision at an IoU of 0.5; NaN without ground truth."""
+        return float("nan") if self.evaluation is None else float(self.evaluation.scores()["ap"][0])
 
 
 @dataclass(frozen=True)

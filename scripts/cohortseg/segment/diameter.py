@@ -35,7 +35,8 @@ class Diameter:
     diameter_px
         In image pixels.
     origin
-        "given", "estimated", "size model", or "network" where no cells were found to estimate it from.
+        "given", "estimated", "size model", "network's own" of a network that takes cells of all sizes, which are not
+        scaled, or "network" where no cells were found to estimate it from.
     n_cells
         Cells that the estimate rests on.
     """

@@ -73,15 +73,23 @@ def choose_channels(source: ImageSource, wanted: tuple[str | int, ...] | None, n
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Intensity of each input (on the scale of `ChannelMix.sums`) that becomes 0 and 1."""
+    """Intensity of each input (on the scale of `ChannelMix.sums`) that becomes 0 and 1.
+
+    Of an inverted image `lower`, which becomes 0, is the lighter of the two: its light ground is 0 then, as is what
+    lies beyond the image, and NaN.
+    """
 
     lower: tuple[float, ...]
     upper: tuple[float, ...]
 
+    def inverted(self) -> "Normalisation":
+        """Return the normalisation that makes 0 of 1 and 1 of 0."""
+        return Normalisation(self.upper, self.lower)
+
     def apply(self, inputs: Field) -> Field:
         """Scale (input, y, x) in place; an input without contrast becomes 0, as does NaN."""
         for plane, lower, upper in zip(inputs, self.lower, self.upper, strict=True):
-            if upper > lower:
+            if abs(upper - lower) > 0:
                 plane -= np.float32(lower)
                 plane *= np.float32(1.0 / (upper - lower))
             else:
@@ -128,7 +136,8 @@ def read_input(
     Parameters
     ----------
     box
-        Tile in network pixels; beyond the image it is 0, as intensities at the lower percentile are.
+        Tile in network pixels; beyond the image it is 0, as the ground is: intensities at the lower percentile, or of
+        an inverted image at the upper one.
 
     Returns
     -------

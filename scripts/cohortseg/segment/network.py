@@ -17,10 +17,12 @@ class StyleSize(Protocol):
 class FieldNetwork(Protocol):
     """A network that gives dense fields of a batch of tiles; `networks.Network` is one.
 
-    `n_channels` is what a batch has, `n_inputs` how many of them, from the first, the network was trained on.
+    `n_channels` is what a batch has, `n_inputs` how many of them, from the first, the network was trained on;
+    `scale_free` says that it was trained on cells of all sizes, so that nothing has to be scaled to `diameter_px`.
     """
 
     diameter_px: float
+    scale_free: bool
     n_channels: int
     n_inputs: int
     stride_px: int

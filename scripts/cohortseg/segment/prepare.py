@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cohortseg.errors import SettingsError
 from cohortseg.segment.diameter import Diameter, FirstPass, estimate_diameter, predict_diameter
 from cohortseg.segment.geometry import Geometry
 from cohortseg.segment.inputs import Normalisation, choose_channels, measure_normalisation
@@ -23,27 +24,54 @@ class Prepared:
 def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, tally: Tally) -> Prepared:
     """Measure what the image alone decides: its percentiles, and the diameter of its cells.
 
-    The diameter is the one given, else the size model's, else estimated.
+    The diameter is the one given, else the network's own where that takes cells of all sizes, else the size model's, else
+    estimated.
 
     Raises
     ------
     ChannelError
         If a channel that was asked for is not in the image.
+    SettingsError
+        If the diameter is given in µm and the size of a pixel is not known.
     """
     mix = choose_channels(source, settings.channels, network.n_inputs)
     with tally.timed("normalise"):
         normalisation = measure_normalisation(
             source, mix, settings.normalise, n_workers=settings.pipeline.n_read_workers
         )
+        if settings.invert:
+            normalisation = normalisation.inverted()
     with tally.timed("diameter"):
         first_pass = FirstPass(source, network, mix, normalisation, settings.postprocess)
-        if settings.diameter is not None:
-            diameter = Diameter(settings.diameter, "given", 0)
+        if (given_px := given_diameter_px(source, settings)) is not None:
+            diameter = Diameter(given_px, "given", 0)
+        elif network.scale_free:
+            diameter = Diameter(network.diameter_px, "network's own", 0)
         elif network.size_model is not None:
             diameter = predict_diameter(network.size_model, first_pass)
         else:
             diameter = estimate_diameter(first_pass)
     return Prepared(normalisation, diameter)
+
+
+def given_diameter_px(source: ImageSource, settings: SegmentSettings) -> float | None:
+    """Return the diameter that the settings give, in the image's pixels; None where they give none.
+
+    Raises
+    ------
+    SettingsError
+        If it is given in µm and the size of a pixel is not known.
+    """
+    if settings.diameter_um is None:
+        return settings.diameter
+    pixel_size_um = settings.pixel_size_um or source.pixel_size_um
+    if pixel_size_um is None:
+        raise SettingsError(
+            f"diameter_um is {settings.diameter_um:g}, and {source.path.name} does not say how large its pixels are",
+            "a pixel size was expected",
+            "Set pixel_size_um, or diameter in pixels.",
+        )
+    return settings.diameter_um / pixel_size_um
 
 
 def make_task(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, prepared: Prepared) -> Task:

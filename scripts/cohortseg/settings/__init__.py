@@ -9,11 +9,14 @@ from cohortseg.settings.blocks import (
     ReportSettings,
     StitchSettings,
 )
+from cohortseg.settings.compare import ComparedModel, CompareSettings
 from cohortseg.settings.load import load_block, load_settings
 from cohortseg.settings.models import SegmentSettings, Settings
 from cohortseg.settings.sheet import Sample, parse_sheet
 
 __all__ = [
+    "CompareSettings",
+    "ComparedModel",
     "NormaliseSettings",
     "PipelineSettings",
     "PostprocessSettings",

@@ -1,10 +1,11 @@
 """Types and building blocks that the settings models share."""
 
 import json
+import os.path
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
@@ -12,9 +13,11 @@ NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 
 Device = Literal["auto", "cuda", "cpu"]
 ImageType = Literal["tiff", "zarr", "cv2"]
+WeightsPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A file of weights; `~` is the home folder."""
 
 
-_NUMERIC = (int, float, bool, int | None, float | None)
+_NUMERIC = (int, float, bool, int | None, float | None, bool | None)
 
 
 class FrozenModel(BaseModel):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -93,6 +93,9 @@ def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 def _nested(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
     for part in path:
+        if part.isdigit():  # place of an entry in a list, whose model is that of the list
+            continue
         inner = model.model_fields[part].annotation
-        model = inner if _is_model(inner) else model
+        entries = [each for each in get_args(inner) if _is_model(each)]
+        model = inner if _is_model(inner) else entries[0] if entries else model
     return model

@@ -1,9 +1,9 @@
 """The whole config, and the part of it that one segmentation needs."""
 
-import os.path
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cohortseg.settings.blocks import (
@@ -15,12 +15,20 @@ from cohortseg.settings.blocks import (
     ReportSettings,
     StitchSettings,
 )
-from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, setting
+from cohortseg.settings.compare import CompareSettings
+from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, WeightsPath, setting
+from cohortseg.settings.modality import (
+    LEARNED_INVERTED,
+    MODALITIES,
+    ModalitiesSettings,
+    ModalityChoice,
+    ModalityName,
+    ModalitySettings,
+)
+from cohortseg.settings.training import WorkflowTraining
 
 Backend = Literal["auto", "openvino", "torch"]
 Precision = Literal["auto", "fp32", "bf16"]
-WeightsPath = Annotated[str, AfterValidator(os.path.expanduser)]
-"""A file of weights; `~` is the home folder."""
 
 
 class SegmentSettings(FrozenModel):
@@ -56,11 +64,19 @@ class SegmentSettings(FrozenModel):
     diameter: float | None = setting(
         None, "Typical diameter of a cell in the image; null: estimated.", unit="px", gt=0, le=100_000
     )
+    diameter_um: float | None = setting(
+        None, "Typical diameter of a cell, in place of diameter; needs the pixel size.", unit="µm", gt=0, le=100_000
+    )
     pixel_size_um: float | None = setting(
         None, "Side of a pixel; null: what the image's metadata say.", unit="µm", gt=0, le=100_000
     )
-    modality: str | None = setting(
-        None, "Kind of image, such as fluorescence or histology; recorded and reported.", min_length=1, max_length=200
+    invert: bool | None = setting(
+        None,
+        "Swap light and dark, for networks that know light cells on dark; null: as the network learned the modality.",
+    )
+    modality: ModalityChoice = setting(
+        "auto",
+        "Kind of image: fluorescence, histology (stained, in colour), grey (phase contrast, DIC); auto: guessed.",
     )
     image_type: ImageType | None = setting(
         None, "How images are opened: tiff, zarr or cv2 (PNG, JPEG, BMP, ...); null: by content and suffix."
@@ -74,6 +90,7 @@ class SegmentSettings(FrozenModel):
     postprocess: PostprocessSettings = Field(
         default_factory=PostprocessSettings, description=PostprocessSettings.__doc__
     )
+    modalities: ModalitiesSettings = Field(default_factory=ModalitiesSettings, description=ModalitiesSettings.__doc__)
 
     @model_validator(mode="after")
     def _backend_has_device(self) -> Self:
@@ -81,11 +98,50 @@ class SegmentSettings(FrozenModel):
             raise PydanticCustomError("backend", "Input should be backend auto or torch with device cuda")
         return self
 
+    @model_validator(mode="after")
+    def _one_diameter(self) -> Self:
+        if self.diameter is not None and self.diameter_um is not None:
+            raise PydanticCustomError("diameter", "Input should be one of diameter and diameter_um, not both")
+        return self
+
+    def resolved(self, modality: ModalityName) -> Self:
+        """Return the settings for an image of a modality: its block of the table applied, and the table empty.
+
+        A key of the block wins over the general key. `invert`, where neither says it, is true for networks that come
+        with the package and learned the modality inverted, and false for all others.
+        """
+        block: ModalitySettings = getattr(self.modalities, modality)
+        changed = self.model_copy(update={"modality": modality, **block.changes()})
+        learned = changed.model_path is None and modality in LEARNED_INVERTED.get(changed.model, ())
+        invert = learned if changed.invert is None else changed.invert
+        return changed.model_copy(update={"invert": invert, "modalities": ModalitiesSettings()})
+
+    def candidates(self) -> tuple[Self, ...]:
+        """Return the settings that an image may come to be segmented with: one, or with auto one a modality."""
+        names = MODALITIES if self.modality == "auto" else (self.modality,)
+        return tuple(map(self.resolved, names))
+
+    def overriding(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return these settings as plain data with some replaced, which win over the table of modalities, too.
+
+        A diameter that is replaced takes the place of the other unit's.
+        """
+        said = set(changes)
+        diameters = {"diameter", "diameter_um"}
+        unsaid = dict.fromkeys(diameters - said if diameters & said else ())
+        if said & {"model", "model_path"}:
+            said |= {"model", "model_path"}
+        return self.model_dump(mode="json") | {"modalities": self.modalities.without(said)} | unsaid | dict(changes)
+
     def decisive(self) -> dict[str, Any]:
-        """Return as plain data what decides the result: all but where, by how many hands, and under what name."""
-        where = ("device", "backend", "precision", "modality")
+        """Return as plain data what decides the result: all but where, and by how many hands.
+
+        Of a modality that is given, what its block of the table comes to, so that changes of the others rerun nothing.
+        """
+        effective = self if self.modality == "auto" else self.resolved(self.modality)
         hands = set(PipelineSettings.model_fields) - {"infer_size", "overlap_margin"}
-        return self.model_dump(mode="json", exclude=dict.fromkeys(where, True) | {"pipeline": hands})
+        where = dict.fromkeys(("device", "backend", "precision"), True)
+        return effective.model_dump(mode="json", exclude=where | {"pipeline": hands})
 
 
 class Settings(SegmentSettings):
@@ -102,6 +158,8 @@ class Settings(SegmentSettings):
     quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)
     stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
+    compare: CompareSettings = Field(default_factory=CompareSettings, description=CompareSettings.__doc__)
+    training: WorkflowTraining = Field(default_factory=WorkflowTraining, description=WorkflowTraining.__doc__)
 
     def segment_settings(self) -> SegmentSettings:
         """Return the part that one segmentation needs."""

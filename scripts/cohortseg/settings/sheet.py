@@ -11,9 +11,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJs
 from cohortseg.errors import SampleSheetError
 from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType
 from cohortseg.settings.load import describe_faults, suggest
+from cohortseg.settings.modality import ModalityChoice
 from cohortseg.settings.models import SegmentSettings, Settings
 
-RESERVED_NAMES = frozenset({"cohort", "stacks"})
+RESERVED_NAMES = frozenset({"cohort", "compare", "stacks", "train"})
 """Folders of the results that are no samples."""
 
 
@@ -56,7 +57,7 @@ class Sample:
     scatter: int
 
 
-def _split_channels(text: Any) -> Any:
+def split_channels(text: Any) -> Any:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
 
@@ -77,12 +78,14 @@ class SheetColumns(FrozenModel):
     )
     z_index: int | None = Field(default=None, description="Position of the plane in its stack, unique there.")
     channels: (
-        Annotated[Channels, BeforeValidator(_split_channels), WithJsonSchema({"type": "string", "minLength": 1})] | None
+        Annotated[Channels, BeforeValidator(split_channels), WithJsonSchema({"type": "string", "minLength": 1})] | None
     ) = _overrides("channels")
     model: str | None = _overrides("model")
     diameter: float | None = _overrides("diameter")
+    diameter_um: float | None = _overrides("diameter_um")
     pixel_size_um: float | None = _overrides("pixel_size_um")
-    modality: str | None = _overrides("modality")
+    invert: bool | None = _overrides("invert")
+    modality: ModalityChoice | None = _overrides("modality")
     image_type: ImageType | None = _overrides("image_type")
     series: int | None = _overrides("series")
     level: int | None = _overrides("level")
@@ -182,12 +185,11 @@ def _parse_row(
 
 
 def _effective(settings: Settings, columns: SheetColumns) -> SegmentSettings:
-    segment = settings.segment_settings().model_dump()
     overrides = {name: getattr(columns, name) for name in _OVERRIDES if getattr(columns, name) is not None}
     if "model" in overrides:
         # the config's files belong to the config's model, not to this row's
-        segment |= {"model_path": None, "size_model_path": None}
-    return SegmentSettings.model_validate(segment | overrides)
+        overrides |= {"model_path": None, "size_model_path": None}
+    return SegmentSettings.model_validate(settings.segment_settings().overriding(overrides))
 
 
 def repeated_names(rows: Sequence[Row]) -> list[tuple[int, str]]:

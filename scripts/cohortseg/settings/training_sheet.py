@@ -3,19 +3,19 @@
 import os.path
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
-from cohortseg.settings.fields import NAME_PATTERN, FrozenModel
+from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel
 from cohortseg.settings.load import describe_faults
-from cohortseg.settings.sheet import Row, refuse_faults, repeated_names
+from cohortseg.settings.sheet import Row, refuse_faults, repeated_names, split_channels
 
 Split = Literal["train", "test"]
 
 
 class TrainingColumns(FrozenModel):
-    """The columns of a training sheet; every one is needed."""
+    """The columns of a training sheet; every one but `channels` is needed."""
 
     sample: str = Field(pattern=NAME_PATTERN, description="Unique name of the image.")
     image: str = Field(min_length=1, description="Image file, relative to the sheet or absolute.")
@@ -26,6 +26,11 @@ class TrainingColumns(FrozenModel):
         description="Kind of image, such as fluorescence; crops are drawn and scores are told by it.",
     )
     split: Split = Field(description="`train` for the images to learn from, `test` for those kept apart.")
+    channels: Annotated[Channels | None, BeforeValidator(split_channels)] = Field(
+        default=None,
+        description="Names or 0-based indices in the network's order, comma-separated; empty: the first, or of a "
+        "colour image a mix of R, G and B that changes from crop to crop.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class TrainingSample:
     labels: str
     kind: str
     split: Split
+    channels: tuple[str | int, ...] | None = None
 
 
 def parse_training_sheet(
@@ -73,6 +79,6 @@ def parse_training_sheet(
         image, labels = (os.path.abspath(os.path.join(base, path)) for path in (columns.image, columns.labels))
         named = (("image", image), ("labels", labels))
         found += [(row.line, f"{name} {path} does not exist") for name, path in named if not exists(path)]
-        samples.append(TrainingSample(columns.sample, image, labels, columns.kind, columns.split))
+        samples.append(TrainingSample(columns.sample, image, labels, columns.kind, columns.split, columns.channels))
     refuse_faults(sheet, rows, found + repeated_names(rows), list(TrainingColumns.model_fields))
     return tuple(samples)

@@ -1,37 +1,29 @@
 """`cohortseg card`: what a network is, how it was trained and how well it segments images that it never saw."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from cohortseg import __version__
 from cohortseg.errors import TableError
+from cohortseg.evaluate import THRESHOLDS
+from cohortseg.evaluate.counts import Counts
+from cohortseg.evaluate.tables import Scored
 from cohortseg.networks import Checkpoint, Network, load_checkpoint
+from cohortseg.networks.models import find_checkpoint
 from cohortseg.settings import SegmentSettings
 from cohortseg.settings.schema import between_markers
 from cohortseg.settings.training_sheet import TrainingSample
-from cohortseg.steps.evaluate import THRESHOLDS, evaluate_file
-from cohortseg.steps.segment import segment_file
-from cohortseg.steps.train import median_diameter_px, samples_of_split
+from cohortseg.steps.examples import median_diameter_px
+from cohortseg.steps.score import Judge
+from cohortseg.steps.training import samples_of_split
 from cohortseg.stores.tables import read_json, read_label_image, write_bytes
 
 _SHOWN = (0.5, 0.75, 0.9)
 _TABLES = ("network", "training", "scores")
 _ALL = "all"
-
-
-@dataclass(frozen=True)
-class _Score:
-    """How well one test image was segmented: average precision and F1 by threshold, cells that it has."""
-
-    kind: str
-    ap: dict[float, float]
-    f1: dict[float, float]
-    cells: int
 
 
 def write_card(checkpoint: Path, sheet: Path, output: Path, device: str, say: Callable[[str], None]) -> None:
@@ -65,12 +57,8 @@ def write_card(checkpoint: Path, sheet: Path, output: Path, device: str, say: Ca
             "a place for each table was expected",
             "Add it, and a line <!-- end --> after it.",
         )
-    settings = SegmentSettings.model_validate(
-        {"model": checkpoint.stem, "model_path": str(checkpoint), "device": device}
-    )
-    network = Network.of(settings)
-    estimated, given = _score_all(samples, network, settings, say)
-    scores = _describe_scores(estimated, given, network)
+    judge = _judge(checkpoint, record, device)
+    scores = _describe_scores(_score_twice(judge, samples, say), judge.network)
     tables = (_describe_network(loaded, checkpoint), _describe_training(record), scores)
     for name, table in zip(_TABLES, tables, strict=True):
         card = between_markers(card, name, table)
@@ -89,38 +77,31 @@ def _read_record(checkpoint: Path) -> dict[str, Any]:
     return record
 
 
-def _score_all(
-    samples: Sequence[TrainingSample], network: Network, settings: SegmentSettings, say: Callable[[str], None]
-) -> tuple[list[_Score], list[_Score]]:
+def _judge(checkpoint: Path, record: Mapping[str, Any], device: str) -> Judge:
+    """Return what segments as a user does who gives no settings; of one's own network, by the kinds it was taught."""
+    built_in = find_checkpoint(SegmentSettings())
+    if checkpoint.is_file() and built_in.samefile(checkpoint):
+        settings = SegmentSettings.model_validate({"device": device})
+        return Judge(checkpoint.stem, Network.of(settings), settings, None)
+    settings = SegmentSettings.model_validate(
+        {"model": checkpoint.stem, "model_path": str(checkpoint), "device": device, "modality": "fluorescence"}
+    )
+    return Judge(checkpoint.stem, Network.of(settings), settings, record["settings"].get("inverted_kinds", ()))
+
+
+def _score_twice(
+    judge: Judge, samples: Sequence[TrainingSample], say: Callable[[str], None]
+) -> dict[str, list[Scored]]:
     """Return the scores with the diameter estimated, and with the true median diameter given."""
-    estimated, given = [], []
+    scores: dict[str, list[Scored]] = {"estimated": [], "given": []}
     for number, sample in enumerate(samples, start=1):
         truth_px = median_diameter_px(read_label_image(Path(sample.labels)))
-        estimated.append(_score(sample, network, settings))
-        given.append(_score(sample, network, settings.model_copy(update={"diameter": truth_px})))
-        line = f"{number} of {len(samples)}: {sample.sample}, {sample.kind}, AP@0.5 {estimated[-1].ap[0.5]:.3f}"
-        say(f"{line}, with the diameter given {given[-1].ap[0.5]:.3f}")
-    return estimated, given
-
-
-def _score(sample: TrainingSample, network: Network, settings: SegmentSettings) -> _Score:
-    """Segment one image into files and evaluate them, by the steps of the workflow."""
-    with TemporaryDirectory() as folder:
-        polygons, metadata = Path(folder) / "polygons.parquet", Path(folder) / "metadata.json"
-        segment_file(
-            Path(sample.image),
-            polygons,
-            metadata,
-            network,
-            settings,
-            sample=sample.sample,
-            z_index=None,
-            on_progress=lambda _: None,
-        )
-        height, width = read_json(metadata)["mask_shape"]
-        found = evaluate_file(polygons, Path(sample.labels), shape=(height, width), plane=0)
-    ap, f1 = (dict(zip(THRESHOLDS, found[key], strict=True)) for key in ("ap", "f1"))
-    return _Score(sample.kind, ap, f1, found["tp"][0] + found["fn"][0])
+        scores["estimated"].append(judge.score(sample, None))
+        scores["given"].append(judge.score(sample, truth_px))
+        estimated, given = (found[-1].counts.scores()["ap"][0] for found in scores.values())
+        line = f"{number} of {len(samples)}: {sample.sample}, {sample.kind}, AP@0.5 {estimated:.3f}"
+        say(f"{line}, with the diameter given {given:.3f}")
+    return scores
 
 
 def _blank(name: str) -> str:
@@ -158,23 +139,29 @@ def _describe_training(record: Mapping[str, Any]) -> str:
         "time": f"{record['seconds_s'] / 60:.0f} min on {record['hardware']}",
         "versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
     }
+    if (start := record.get("started_from_sha256")) is not None:
+        facts = {"begun with": f"`{record['settings']['start_from']}`, sha256 `{start}`"} | facts
     settings = {f"`{key}`": f"`{value}`" for key, value in record["settings"].items()}
     return _rows(facts | settings)
 
 
-def _describe_scores(estimated: Sequence[_Score], given: Sequence[_Score], network: Network) -> str:
-    head = [f"AP@{threshold:g}" for threshold in _SHOWN] + ["F1@0.5"]
+def _describe_scores(scores: Mapping[str, Sequence[Scored]], network: Network) -> str:
+    head = [*(f"AP@{threshold:g}" for threshold in _SHOWN), "F1@0.5", "F1@0.5, challenge", "Dice"]
     lines = [
         f"| kind | images | cells | diameter | {' | '.join(head)} |",
         "|---|---|---|---" + "|---" * len(head) + "|",
     ]
-    for kind in [*sorted({score.kind for score in estimated}), _ALL]:
-        for origin, scores in (("estimated", estimated), ("given", given)):
-            chosen = [score for score in scores if kind in (score.kind, _ALL)]
-            values = [np.mean([score.ap[threshold] for score in chosen]) for threshold in _SHOWN]
-            values.append(np.mean([score.f1[0.5] for score in chosen]))
-            cells = sum(score.cells for score in chosen)
-            numbers = " | ".join(f"{value:.3f}" for value in values)
+    for kind in [*sorted({score.modality for score in scores["given"]}), _ALL]:
+        for origin, found in scores.items():
+            chosen = [score.counts for score in found if kind in (score.modality, _ALL)]
+            numbers = " | ".join(f"{value:.3f}" for value in np.mean([_shown(counts) for counts in chosen], axis=0))
+            cells = sum(counts.n_true for counts in chosen)
             lines.append(f"| {kind} | {len(chosen)} | {cells:,} | {origin} | {numbers} |")
     how = f"Means over images, segmented with the default settings of cohortseg {__version__} on {network.device_name}."
     return "\n".join([how, "", *lines, ""])
+
+
+def _shown(counts: Counts) -> list[float]:
+    scores = counts.scores()
+    ap = dict(zip(THRESHOLDS, scores["ap"], strict=True))
+    return [*(ap[threshold] for threshold in _SHOWN), scores["f1"][0], scores["f1_neurips"], scores["dice"]]

@@ -1,17 +1,14 @@
 """Step evaluate: polygons.parquet and a ground truth in, their agreement as evaluation.json out."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cohortseg.arrays import Box
 from cohortseg.errors import ImageError
-from cohortseg.evaluate.matching import average_precision
+from cohortseg.evaluate import THRESHOLDS, evaluate_image
 from cohortseg.steps.job import run_job
 from cohortseg.steps.planes import label_reader, read_metadata
-from cohortseg.stores.tables import read_label_image, write_json
-
-THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-"""Intersections over union at which cells are matched."""
+from cohortseg.stores.tables import open_label_image, write_json
 
 
 def main(snakemake: Any) -> None:
@@ -28,7 +25,7 @@ def main(snakemake: Any) -> None:
 
 
 def evaluate_file(polygons: Path, labels: Path, *, shape: tuple[int, int], plane: int) -> dict[str, Any]:
-    """Return average precision, F1 and counts of a file of polygons against a label image.
+    """Return how a file of polygons agrees with a label image: the counts and scores of `evaluate.Counts`, by name.
 
     Parameters
     ----------
@@ -42,20 +39,12 @@ def evaluate_file(polygons: Path, labels: Path, *, shape: tuple[int, int], plane
     ImageError
         If the ground truth has another shape than the segmented image.
     """
-    truth = read_label_image(labels, plane)
-    if truth.shape != shape:
-        raise ImageError(
-            f"the ground truth {labels.name} is {truth.shape[0]} x {truth.shape[1]} px",
-            f"the image is {shape[0]} x {shape[1]} px",
-            "Correct labels in config/samples.tsv.",
-        )
-    result = average_precision(truth, label_reader(polygons)(Box(0, 0, *shape)), THRESHOLDS)
-    return {
-        "labels": str(labels),
-        "thresholds": list(THRESHOLDS),
-        "ap": result.ap.tolist(),
-        "f1": result.f1.tolist(),
-        "tp": result.tp.tolist(),
-        "fp": result.fp.tolist(),
-        "fn": result.fn.tolist(),
-    }
+    with open_label_image(labels, plane) as truth:
+        if truth.shape != shape:
+            raise ImageError(
+                f"the ground truth {labels.name} is {truth.shape[0]} x {truth.shape[1]} px",
+                f"the image is {shape[0]} x {shape[1]} px",
+                "Correct labels in config/samples.tsv.",
+            )
+        counts = evaluate_image(truth.read, label_reader(polygons), shape)
+    return {"labels": str(labels), "thresholds": list(THRESHOLDS), **asdict(counts), **counts.scores()}

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
 from cohortseg.networks import Network
+from cohortseg.networks.models import find_network
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.assemble import read_order, write_configs
 from cohortseg.steps.progress import progress_bar
-from cohortseg.steps.segment import segment_file
+from cohortseg.steps.segment import LoadNetwork, segment_file
 from cohortseg.stores.images import TIFF_SUFFIXES
 from cohortseg.stores.tables import read_yaml
 
@@ -53,13 +55,15 @@ def infer_images(options: InferOptions, given: Mapping[str, Any]) -> Iterator[st
             "Name one image, or one folder of images.",
         )
     settings = _merge_settings(options, given)
-    network = Network.of(settings)
-    settings = _with_scale(settings, options.scale, network.diameter_px)
+    for candidate in settings.candidates():
+        find_network(candidate)
+    load_network = _loader()
+    settings = _with_scale(settings, options.scale, load_network)
     if options.image_path is not None:
         output = options.output_dir or Path(_output_name(options.image_path, settings))
-        yield _infer_one(options.image_path, output, network, settings)
+        yield _infer_one(options.image_path, output, load_network, settings)
         return
-    yield from _infer_folder(options, network, settings)
+    yield from _infer_folder(options, load_network, settings)
 
 
 def _merge_settings(options: InferOptions, given: Mapping[str, Any]) -> SegmentSettings:
@@ -70,16 +74,38 @@ def _merge_settings(options: InferOptions, given: Mapping[str, Any]) -> SegmentS
             "a positive number of network pixels per image pixel, or a diameter, was expected",
             "Give one of the two.",
         )
+    if "diameter" in given:
+        content = {key: value for key, value in content.items() if key != "diameter_um"}
     merged = content | dict(given)
     if merged.get("model_path") is not None and "model" not in merged:
         merged["model"] = Path(str(merged["model_path"])).name
-    return load_block(SegmentSettings, merged)
+    settings = load_block(SegmentSettings, merged)
+    return load_block(SegmentSettings, settings.overriding({key: merged[key] for key in given}))
 
 
-def _with_scale(settings: SegmentSettings, scale: float | None, network_diameter_px: float) -> SegmentSettings:
+def _loader() -> LoadNetwork:
+    """Return what loads each network once; images of different modalities may need different ones."""
+
+    @cache
+    def load(settings: SegmentSettings) -> Network:
+        return Network.of(settings)
+
+    # What the modality changes besides the network does not make it another one.
+    same: dict[str, Any] = {"modality": "auto", "channels": None, "invert": None}
+    return lambda settings: load(settings.model_copy(update=same))
+
+
+def _with_scale(settings: SegmentSettings, scale: float | None, load_network: LoadNetwork) -> SegmentSettings:
     if scale is None:
         return settings
-    return settings.model_copy(update={"diameter": network_diameter_px / scale})
+    diameters_px = {load_network(candidate).diameter_px for candidate in settings.candidates()}
+    if len(diameters_px) > 1:
+        raise SettingsError(
+            f"--scale is {scale}, and the networks of `modalities` were trained on different diameters",
+            f"one diameter was expected, found {', '.join(f'{px:g}' for px in sorted(diameters_px))} px",
+            "Give --diameter, or set modality to one of them in the config file.",
+        )
+    return settings.model_copy(update={"diameter": diameters_px.pop() / scale, "diameter_um": None})
 
 
 def _output_name(image: Path, settings: SegmentSettings) -> str:
@@ -92,13 +118,13 @@ def _stem(image: Path) -> str:
     return image.name.removesuffix(image.suffix).removesuffix(".ome")
 
 
-def _infer_one(image: Path, output: Path, network: Network, settings: SegmentSettings) -> str:
+def _infer_one(image: Path, output: Path, load_network: LoadNetwork, settings: SegmentSettings) -> str:
     with progress_bar(image.name) as on_progress:
         tally = segment_file(
             image,
             output / "polygons.parquet",
             output / "metadata.json",
-            network,
+            load_network,
             settings,
             sample=_stem(image),
             z_index=None,
@@ -107,7 +133,7 @@ def _infer_one(image: Path, output: Path, network: Network, settings: SegmentSet
     return f"{image.name}: {tally.cells} cells in {output}"
 
 
-def _infer_folder(options: InferOptions, network: Network, settings: SegmentSettings) -> Iterator[str]:
+def _infer_folder(options: InferOptions, load_network: LoadNetwork, settings: SegmentSettings) -> Iterator[str]:
     folder = Path(str(options.image_dir))
     images = _images_of(folder)
     output = options.output_dir or _beside(folder)
@@ -118,7 +144,7 @@ def _infer_folder(options: InferOptions, network: Network, settings: SegmentSett
     failures = []
     for image in images:
         try:
-            yield _infer_one(image, output / _stem(image), network, settings)
+            yield _infer_one(image, output / _stem(image), load_network, settings)
         except CohortsegError as error:
             failures.append(image.name)
             yield f"{image.name}: FAILED: {error}"

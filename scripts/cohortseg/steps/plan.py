@@ -8,15 +8,18 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError
-from cohortseg.settings import Sample, load_settings, parse_sheet
-from cohortseg.settings.weights import check_weights
+from cohortseg.networks.models import find_network
+from cohortseg.settings import ComparedModel, Sample, SegmentSettings, load_block, load_settings, parse_sheet
+from cohortseg.settings.weights import Weights
+from cohortseg.steps.training import plan_training
 from cohortseg.stores.sheet import read_sheet
 
-RESULTS_VERSION = "1"
+RESULTS_VERSION = "2"
 """Raised whenever the engine would give another result for the same input; every rule carries it, so that all rerun."""
 
 
@@ -34,9 +37,11 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
     -------
     dict
         `results_version`; `results`, the folder; `settings`, the whole config; `samples`, by name: image, labels,
-        stack, z_index, `segment` with all settings of its segmentation, `decisive` with those that decide the
-        result, `scatter`, the jobs it is cut into; `stacks`, by name: sample and z_index of each plane, in z order;
-        `stitch_decisive`.
+        stack, z_index, `model_path` and `size_model_path`, lists of the files of the networks that its modality may
+        choose among, those that come with the package apart, `segment` with all settings of its segmentation,
+        `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
+        `stacks`, by name: sample and z_index of each plane, in z order; `stitch_decisive`; `compare`, by name of the
+        compared model and of the labelled sample: the same of the sample segmented with that model.
 
     Raises
     ------
@@ -46,24 +51,54 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
     settings = load_settings(config)
     sheet = Path(settings.samples)
     samples = parse_sheet(read_sheet(sheet), str(sheet.absolute().parent), settings, exists)
-    for sample in samples:
-        check_weights(sample.segment, exists)
+    weights = {sample.sample: _find_networks(sample.segment, exists) for sample in samples}
     return {
         "results_version": RESULTS_VERSION,
         "results": settings.results,
         "settings": settings.model_dump(mode="json"),
-        "samples": {sample.sample: _sample_plan(sample) for sample in samples},
+        "samples": {sample.sample: _sample_plan(sample, weights[sample.sample]) for sample in samples},
         "stacks": _stack_plans(samples),
         "stitch_decisive": settings.stitch.decisive(),
+        "training": plan_training(settings, exists),
+        "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
     }
 
 
-def _sample_plan(sample: Sample) -> dict[str, Any]:
+def _compare_plan(
+    model: ComparedModel, samples: Sequence[Sample], exists: Callable[[str], bool]
+) -> dict[str, dict[str, Any]]:
+    """Return the plan of each labelled sample with what a compared model replaces; an error names the model."""
+    plans = {}
+    for sample in samples:
+        if sample.labels is None:
+            continue
+        try:
+            segment = load_block(SegmentSettings, sample.segment.overriding(model.overrides()))
+            weights = _find_networks(segment, exists)
+        except CohortsegError as error:
+            found = f"entry '{model.name}' of compare.models, sample '{sample.sample}': {error.found}"
+            raise type(error)(found, error.expected, error.remedy) from error
+        plans[sample.sample] = _sample_plan(replace(sample, segment=segment, scatter=1), weights)
+    return plans
+
+
+def _find_networks(segment: SegmentSettings, exists: Callable[[str], bool]) -> list[Weights]:
+    """Return the files of each network that an image may come to be segmented with, which its modality decides."""
+    return [find_network(candidate, exists) for candidate in segment.candidates()]
+
+
+def _sample_plan(sample: Sample, weights: Sequence[Weights]) -> dict[str, Any]:
+    # A network that comes with the package is part of it; the files of all others are inputs of the jobs, so that
+    # another file reruns them. Where they lie does not decide the result: `decisive` keeps what the user wrote.
+    brought = [each.checkpoint for each in weights if each.entry is None or not each.entry.built_in]
+    size_models = [each.size_model for each in weights if each.size_model is not None]
     return {
         "image": _portable(sample.image),
         "labels": _portable(sample.labels) if sample.labels else None,
         "stack": sample.stack,
         "z_index": sample.z_index,
+        "model_path": list(dict.fromkeys(brought)),
+        "size_model_path": list(dict.fromkeys(size_models)),
         "segment": sample.segment.model_dump(mode="json"),
         "decisive": sample.segment.decisive(),
         "scatter": sample.scatter,

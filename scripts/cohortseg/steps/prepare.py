@@ -1,17 +1,18 @@
 """Step prepare: what all parts of a scattered image share, measured once."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cohortseg.networks import Network, use_threads
 from cohortseg.segment.diameter import Diameter
 from cohortseg.segment.inputs import Normalisation
+from cohortseg.segment.modality import Modality
 from cohortseg.segment.prepare import Prepared, prepare
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.job import run_job
-from cohortseg.steps.segment import warn_of_unused
+from cohortseg.steps.segment import LoadNetwork, tell_modality, warn_of_unused
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import PageSelection
 from cohortseg.stores.tables import read_json, write_json
@@ -26,7 +27,7 @@ def main(snakemake: Any) -> None:
         prepare_file(
             Path(snakemake.input.image),
             Path(snakemake.output.prepared),
-            Network.of(settings),
+            Network.of,
             settings,
             sample=snakemake.params.sample,
         )
@@ -34,16 +35,22 @@ def main(snakemake: Any) -> None:
     run_job(snakemake, step, supersedes=("segment",))
 
 
-def prepare_file(image: Path, prepared: Path, network: Network, settings: SegmentSettings, *, sample: str) -> None:
-    """Write percentiles and diameter of an image file, and what measuring them took, to `prepared`."""
+def prepare_file(
+    image: Path, prepared: Path, load_network: LoadNetwork, settings: SegmentSettings, *, sample: str
+) -> None:
+    """Write modality, percentiles and diameter of an image file, and what measuring them took, to `prepared`."""
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source:
+        modality = tell_modality(source, settings, sample, tally)
+        settings = settings.resolved(modality.name)
+        network = load_network(settings)
         warn_of_unused(source, settings, sample)
         with tally.timed("total"):
             found = prepare(source, network, settings, tally)
     write_json(
         prepared,
         {
+            "modality": asdict(modality),
             "normalisation": asdict(found.normalisation),
             "diameter": asdict(found.diameter),
             "seconds": tally.seconds_s,
@@ -52,8 +59,17 @@ def prepare_file(image: Path, prepared: Path, network: Network, settings: Segmen
     )
 
 
-def read_prepared(path: Path) -> Prepared:
+@dataclass(frozen=True)
+class PreparedImage:
+    """What all parts of a scattered image share: the modality that its settings follow from, and what was measured."""
+
+    modality: Modality
+    measured: Prepared
+
+
+def read_prepared(path: Path) -> PreparedImage:
     """Return what `prepare_file` wrote."""
     content = read_json(path)
     lower, upper = (tuple(map(float, content["normalisation"][bound])) for bound in ("lower", "upper"))
-    return Prepared(Normalisation(lower, upper), Diameter(**content["diameter"]))
+    measured = Prepared(Normalisation(lower, upper), Diameter(**content["diameter"]))
+    return PreparedImage(Modality(**content["modality"]), measured)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cohortseg.evaluate import Counts
 from cohortseg.report import (
     CELL_COLUMNS,
     OBJECT_COLUMNS,
@@ -65,12 +66,18 @@ def _read_sample(folder: Path, name: str, facts: Mapping[str, Any]) -> SampleRes
     return SampleResult(
         sample=name,
         status="failed" if failure else "ok" if done else "missing",
-        metadata={**(_optional_json(folder / "metadata.json") or {}), "modality": facts["segment"]["modality"]},
+        metadata=_optional_json(folder / "metadata.json") or _planned(facts),
         cells=read_parquet(folder / "cells.parquet", CELL_COLUMNS) if done else None,
         preview_png=preview.read_bytes() if done and preview.is_file() else None,
         failure=failure,
-        evaluation=_optional_json(folder / "evaluation.json") if done and labelled else None,
+        evaluation=Counts.read(read_json(folder / "evaluation.json")) if done and labelled else None,
     )
+
+
+def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a sample before it is segmented, as metadata.json would say it."""
+    given = facts["segment"]["modality"]
+    return {} if given == "auto" else {"modality": given}
 
 
 def _read_stack(results: Path, name: str, planes: Sequence[Mapping[str, Any]]) -> StackResult:

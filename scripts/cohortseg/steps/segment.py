@@ -10,6 +10,7 @@ from cohortseg import __version__
 from cohortseg.networks import Network, use_threads
 from cohortseg.segment.audit import SeamAudit
 from cohortseg.segment.diameter import Diameter
+from cohortseg.segment.modality import Modality, choose_modality
 from cohortseg.segment.prepare import make_task, prepare
 from cohortseg.segment.stream import Task, seam_lines, stream_cells
 from cohortseg.segment.tally import Tally
@@ -21,6 +22,9 @@ from cohortseg.stores.polygons import PolygonWriter
 from cohortseg.stores.source import ImageSource, PageSelection
 from cohortseg.stores.tables import write_json
 from cohortseg.tiling import WHOLE, Part
+
+LoadNetwork = Callable[[SegmentSettings], Network]
+"""Gives the network that the settings of a segmentation name, such as `Network.of`."""
 
 _LOGGER = logging.getLogger("cohortseg")
 _PACKAGES = ("torch", "openvino", "numpy", "numba", "tifffile", "zarr", "shapely", "pyarrow")
@@ -36,7 +40,7 @@ def main(snakemake: Any) -> None:
             Path(snakemake.input.image),
             Path(snakemake.output.polygons),
             Path(snakemake.output.metadata),
-            Network.of(settings),
+            Network.of,
             settings,
             sample=snakemake.params.sample,
             z_index=snakemake.params.z_index,
@@ -50,27 +54,47 @@ def segment_file(
     image: Path,
     polygons: Path,
     metadata: Path,
-    network: Network,
+    load_network: LoadNetwork,
     settings: SegmentSettings,
     *,
     sample: str,
     z_index: int | None,
     on_progress: Callable[[Tally], None],
 ) -> Tally:
-    """Segment one image file into `polygons` and `metadata`, and return what was counted."""
+    """Segment one image file into `polygons` and `metadata`, and return what was counted.
+
+    The image is opened first, since its modality may decide what network is loaded, and with what settings it runs.
+    """
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source:
+        modality = tell_modality(source, settings, sample, tally)
+        settings = settings.resolved(modality.name)
         warn_of_unused(source, settings, sample)
+        network = load_network(settings)
         with tally.timed("total"):
             prepared = prepare(source, network, settings, tally)
             task = make_task(source, network, settings, prepared)
             log_start(task, prepared.diameter, sample)
             audit = write_cells(task, polygons, tally, on_progress)
-        facts = describe(task, network, prepared.diameter, tally)
+        facts = describe(task, network, prepared.diameter, modality, tally)
     facts = {"sample": sample, "z_index": z_index, **facts, "seam_audit": audit.result()}
     write_json(metadata, facts)
     log_outcome(facts)
     return tally
+
+
+def tell_modality(source: ImageSource, settings: SegmentSettings, sample: str, tally: Tally) -> Modality:
+    """Return the modality of an image, and say what it is; a guess that may be wrong is a warning."""
+    with tally.timed("modality"):
+        modality = choose_modality(source, settings)
+    if modality.uncertain:
+        _LOGGER.warning(
+            "%s: modality uncertain: %s, confidence %.2f; set modality in the sheet or the config",
+            sample, modality.name, modality.confidence,
+        )  # fmt: skip
+    elif modality.confidence is not None:
+        _LOGGER.info("%s: modality %s, confidence %.2f", sample, modality.name, modality.confidence)
+    return modality
 
 
 def write_cells(
@@ -115,7 +139,7 @@ def warn_of_unused(source: ImageSource, settings: SegmentSettings, sample: str) 
         _LOGGER.warning("%s: the first of its channels (%s) is segmented; set channels for others", sample, names)
 
 
-def describe(task: Task, network: Network, diameter: Diameter, tally: Tally) -> dict[str, Any]:
+def describe(task: Task, network: Network, diameter: Diameter, modality: Modality, tally: Tally) -> dict[str, Any]:
     """Return what metadata.json says of a finished segmentation."""
     source, settings = task.source, task.settings
     return {
@@ -125,8 +149,14 @@ def describe(task: Task, network: Network, diameter: Diameter, tally: Tally) -> 
         "channels": list(task.mix.names),
         "channel_indices": list(task.mix.channels),
         "normalisation": {"lower": list(task.normalisation.lower), "upper": list(task.normalisation.upper)},
-        "model": {"name": settings.model, "path": settings.model_path, "sha256": network.sha256},
-        "modality": settings.modality,
+        "model": {"name": settings.model, **network.weights.paths(), "sha256": network.sha256},
+        "modality": modality.name,
+        "modality_choice": {
+            "origin": modality.origin,
+            "confidence": modality.confidence,
+            "features": modality.features,
+        },
+        "invert": settings.invert,
         "settings": settings.model_dump(mode="json"),
         "device": network.device_name,
         "backend": network.backend,

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.networks import Network, use_threads
-from cohortseg.segment.prepare import Prepared, make_task
+from cohortseg.segment.prepare import make_task
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.job import run_job
-from cohortseg.steps.prepare import read_prepared
+from cohortseg.steps.prepare import PreparedImage, read_prepared
 from cohortseg.steps.progress import log_progress
-from cohortseg.steps.segment import describe, log_start, write_cells
+from cohortseg.steps.segment import LoadNetwork, describe, log_start, write_cells
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import PageSelection
 from cohortseg.stores.tables import write_json
@@ -29,7 +29,7 @@ def main(snakemake: Any) -> None:
             Path(snakemake.input.image),
             Path(snakemake.output.polygons),
             Path(snakemake.output.metadata),
-            Network.of(settings),
+            Network.of,
             settings,
             read_prepared(Path(snakemake.input.prepared)),
             part=Part(index - 1, count),
@@ -43,19 +43,21 @@ def segment_part(
     image: Path,
     polygons: Path,
     metadata: Path,
-    network: Network,
+    load_network: LoadNetwork,
     settings: SegmentSettings,
-    prepared: Prepared,
+    prepared: PreparedImage,
     *,
     part: Part,
     on_progress: Callable[[Tally], None],
 ) -> None:
     """Segment a part of an image file into `polygons`, whose `cell_id` counts from 1, and `metadata`."""
-    tally = Tally()
+    tally, diameter = Tally(), prepared.measured.diameter
     with open_image(image, PageSelection.of(settings)) as source:
-        task = make_task(source, network, settings, prepared)
-        log_start(task, prepared.diameter, f"part {part.index + 1} of {part.count}")
+        settings = settings.resolved(prepared.modality.name)
+        network = load_network(settings)
+        task = make_task(source, network, settings, prepared.measured)
+        log_start(task, diameter, f"part {part.index + 1} of {part.count}")
         with tally.timed("total"):
             audit = write_cells(task, polygons, tally, on_progress, part)
-        facts = describe(task, network, prepared.diameter, tally)
+        facts = describe(task, network, diameter, prepared.modality, tally)
     write_json(metadata, {**facts, "seam_audit_state": audit.state()})

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cohortseg.errors import ImageError, MissingFileError, TableError
 from cohortseg.stores.atomic import atomic_path
 from cohortseg.stores.geoparquet import COMPRESSION, geo_metadata, to_arrow, total_bounds
 from cohortseg.stores.geoparquet_file import missing_columns, open_parquet, reading
-from cohortseg.stores.images import FIRST_PAGE, open_image
+from cohortseg.stores.images import FIRST_PAGE, ImageSource, open_image
 
 MAX_LABEL = 2**32 - 1
 
@@ -125,24 +126,44 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def read_label_image(path: Path, plane: int = 0) -> Labels:
-    """Read a whole label image (ground truth) from TIFF, PNG, zarr or any other supported format.
+class LabelImage:
+    """A label image opened lazily, made by `open_label_image`; `read` gives the labels of a box."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self._source = source
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(y, x) of the plane."""
+        return self._source.shape
+
+    def read(self, box: Box) -> Labels:
+        """Return the (y, x) uint32 labels of a box; ImageError where they cannot be read or are out of range."""
+        pixels = self._source.read([0], box)[0]
+        low, high = int(pixels.min(initial=0)), int(pixels.max(initial=0))
+        if low < 0 or high > MAX_LABEL:
+            name = self._source.path.name
+            raise ImageError(
+                f"{name} has labels from {low} to {high}", f"expected 0 to {MAX_LABEL}", "Renumber its labels."
+            )
+        return np.asarray(pixels, dtype=np.uint32)
+
+
+@contextmanager
+def open_label_image(path: Path, plane: int = 0) -> Iterator[LabelImage]:
+    """Open a label image (ground truth) in TIFF, PNG, zarr or any other supported format.
 
     Parameters
     ----------
     plane
         Which plane of a file with several; of a file with a single plane, that one.
 
-    Returns
-    -------
-    (y, x) uint32 labels; 0 is background.
-
     Raises
     ------
     MissingFileError
         There is no file.
     ImageError
-        It cannot be read, has several channels, is not of integers, or has values outside 0..2**32 - 1.
+        It cannot be read, has several channels, or is not of integers.
     """
     path = Path(path)
     with open_image(path, FIRST_PAGE) as first:
@@ -154,13 +175,19 @@ def read_label_image(path: Path, plane: int = 0) -> Labels:
                 "expected one channel of integers, a number for each cell",
                 "Set labels in config/samples.tsv to an instance label image.",
             )
-        pixels = source.read([0], Box(0, 0, *source.shape))[0]
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > MAX_LABEL:
-        raise ImageError(
-            f"{path.name} has labels from {low} to {high}", f"expected 0 to {MAX_LABEL}", "Renumber its labels."
-        )
-    return np.asarray(pixels, dtype=np.uint32)
+        yield LabelImage(source)
+
+
+def read_label_image(path: Path, plane: int = 0) -> Labels:
+    """Read a whole label image: (y, x) uint32, 0 is background. `plane` and errors as for `open_label_image`.
+
+    Raises
+    ------
+    ImageError
+        Also where it has values outside 0..2**32 - 1.
+    """
+    with open_label_image(path, plane) as source:
+        return source.read(Box(0, 0, *source.shape))
 
 
 def _plain(value: Any) -> Any:

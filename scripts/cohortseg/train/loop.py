@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
+from cohortseg.errors import DeviceError
 from cohortseg.networks.unet import ResidualUNet
 from cohortseg.settings.training import TrainSettings
 from cohortseg.train.crops import Example, example_weights, random_batch
@@ -33,13 +35,14 @@ def train(
     settings: TrainSettings,
     *,
     device: torch.device,
+    start: ResidualUNet | None = None,
     state: dict[str, Any] | None,
     on_checkpoint: Callable[[dict[str, Any], Progress], None],
 ) -> ResidualUNet:
-    """Train a network without style on labelled images and return it with averaged weights.
+    """Train a network on labelled images and return it with averaged weights.
 
     The loss is that of Stringer et al. 2021: half the squared error of the flow plus the binary cross-entropy
-    of the cell probability. AdamW, linear warm-up, cosine to zero, exponentially averaged weights.
+    of the cell probability. AdamW, linear warm-up, the schedule of the settings, exponentially averaged weights.
 
     Parameters
     ----------
@@ -47,15 +50,25 @@ def train(
         At least one.
     device
         Where to train.
+    start
+        The network to begin with, of the settings' widths and diameter; it is left as it is. None for a new one,
+        without style.
     state
         What an earlier run last gave to `on_checkpoint`, to go on from there; None to start anew.
     on_checkpoint
         Called every `checkpoint_every` steps and at the end, with the state and the progress.
+
+    Raises
+    ------
+    DeviceError
+        If the settings ask for more GPUs than there are.
     """
     torch.manual_seed(settings.seed)
-    network = ResidualUNet(settings.widths, styled=False).to(device).to(memory_format=torch.channels_last)
+    network = ResidualUNet(settings.widths, styled=False) if start is None else deepcopy(start)
+    network = network.to(device).to(memory_format=torch.channels_last)
     network.diam_mean.data.fill_(settings.diameter_px)
     network.diam_labels.data.fill_(settings.diameter_px)
+    forward = _shared(network, device, settings)
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, settings.learning_rate, weight_decay=settings.weight_decay)
     average = deepcopy(network)
@@ -65,15 +78,15 @@ def train(
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])
-    start, losses = time.monotonic(), []
+    begun_s, losses = time.monotonic(), []
     for step, images, targets in _batches(examples, settings, first):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, settings)
-        loss = _step(network, optimiser, images, targets, device, settings.precision)
+        loss = _step(network, forward, optimiser, images, targets, settings.precision)
         _average(average, network, min(settings.average_decay, (1 + step) / (10 + step)))
         losses.append(loss)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
-            progress = Progress(step + 1, float(np.mean(losses)), time.monotonic() - start)
+            progress = Progress(step + 1, float(np.mean(losses)), time.monotonic() - begun_s)
             states = {part: kept.state_dict() for part, kept in (("network", network), ("average", average))}
             on_checkpoint({**states, "optimiser": optimiser.state_dict(), "step": step + 1}, progress)
             losses.clear()
@@ -81,12 +94,13 @@ def train(
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Return the rate of a step: linear warm-up, then cosine to zero."""
+    """Return the rate of a step: linear warm-up, then to zero by a cosine or a line, or constant."""
     warmup = max(1, round(settings.steps * settings.warmup_fraction))
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, settings.steps - warmup)
-    return float(settings.learning_rate * 0.5 * (1 + np.cos(np.pi * done)))
+    left = {"cosine": 0.5 * (1 + np.cos(np.pi * done)), "linear": 1 - done, "constant": 1.0}[settings.schedule]
+    return float(settings.learning_rate * left)
 
 
 def _batches(
@@ -106,19 +120,33 @@ def _batches(
             yield step, images, targets
 
 
+def _shared(network: ResidualUNet, device: torch.device, settings: TrainSettings) -> nn.Module:
+    """Return what runs the network: itself, or copies of it on several GPUs, each of which takes a part of a batch."""
+    if device.type != "cuda" or settings.n_gpus == 1:
+        return network
+    if torch.cuda.device_count() < settings.n_gpus:
+        raise DeviceError(
+            f"{torch.cuda.device_count()} GPUs are here",
+            f"n_gpus asks for {settings.n_gpus}",
+            "Set n_gpus to the GPUs that this job has.",
+        )
+    return nn.DataParallel(network, list(range(settings.n_gpus)))
+
+
 def _step(
     network: ResidualUNet,
+    forward: nn.Module,
     optimiser: torch.optim.Optimizer,
     images: NDArray[np.float32],
     targets: NDArray[np.float32],
-    device: torch.device,
     precision: str,
 ) -> float:
+    device = network.diam_mean.device
     x = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
     wanted = torch.from_numpy(targets).to(device)
     network.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        fields = network(x)[0].float()
+        fields = forward(x)[0].float()
     loss = 0.5 * functional.mse_loss(fields[:, :2], wanted[:, :2])
     loss = loss + functional.binary_cross_entropy_with_logits(fields[:, 2], wanted[:, 2])
     optimiser.zero_grad()

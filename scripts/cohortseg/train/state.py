@@ -58,7 +58,7 @@ def examples_digest(examples: Sequence[Example]) -> str:
     """Return a sha256 of all that a training sees of its examples, in their order."""
     digest = hashlib.sha256()
     for example in examples:
-        digest.update(repr((example.kind, example.diameter_px, example.image.shape)).encode())
+        digest.update(repr((example.kind, example.diameter_px, example.is_colour, example.image.shape)).encode())
         digest.update(example.image.tobytes())
         digest.update(example.labels.tobytes())
     return digest.hexdigest()

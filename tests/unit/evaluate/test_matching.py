@@ -1,4 +1,4 @@
-"""Average precision, against cellpose's own."""
+"""Matching against a dense assignment, average precision against cellpose's own."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,13 @@ from cellpose.metrics import average_precision as cellpose_average_precision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.optimize import linear_sum_assignment
 
 from cohortseg.arrays import Labels
 from cohortseg.errors import ImageError, SettingsError
 from cohortseg.evaluate import average_precision
+from cohortseg.evaluate.matching import match_cells
+from cohortseg.evaluate.overlaps import find_overlaps
 
 THRESHOLDS = [0.1, 0.3, 0.5, 0.75, 1.0]
 
@@ -93,3 +96,34 @@ def test_truth_of_another_size_is_refused() -> None:
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
     with pytest.raises(SettingsError, match="IoU threshold"):
         average_precision(np.zeros((2, 2), np.uint32), np.zeros((2, 2), np.uint32), [threshold])
+
+
+@settings(deadline=None)
+@given(st.data(), st.sampled_from([0.1, 0.3, 0.5, 0.75]))
+def test_the_matching_is_that_of_a_dense_assignment(data: st.DataObject, threshold: float) -> None:
+    planes = hnp.arrays(np.uint32, (6, 7), elements=st.integers(0, 6))
+    overlaps = find_overlaps(data.draw(planes), data.draw(planes))
+    pairs = match_cells(overlaps, threshold)
+    rows, columns, iou = overlaps.rows[pairs], overlaps.columns[pairs], overlaps.iou[pairs]
+    assert len(set(rows)) == len(set(columns)) == pairs.size
+    assert (iou >= threshold).all()
+    dense = np.zeros((overlaps.true_ids.size, overlaps.predicted_ids.size))
+    dense[overlaps.rows, overlaps.columns] = np.where(overlaps.iou >= threshold, overlaps.iou, 0)
+    cost = -(dense >= threshold).astype(float) - dense / (2 * max(1, min(dense.shape)))
+    best = dense[linear_sum_assignment(cost)]
+    assert pairs.size == (best >= threshold).sum()
+    assert iou.sum() == pytest.approx(best.sum())
+
+
+def test_of_two_matchings_of_one_size_the_tighter_is_taken() -> None:
+    # The true cell may match either prediction at 0.3; the second lies closer.
+    overlaps = find_overlaps(np.array([[1] * 10], np.uint32), np.array([[1] * 4 + [2] * 6], np.uint32))
+    assert overlaps.columns[match_cells(overlaps, 0.3)].tolist() == [1]
+
+
+def test_precision_and_recall_tell_surplus_from_missing_cells() -> None:
+    truth = np.array([[1, 0, 2, 0, 3, 0, 4]], np.uint32)
+    predicted = np.array([[1, 0, 2, 5, 0, 6, 0]], np.uint32)
+    result = average_precision(truth, predicted, [0.5])
+    assert (result.precision[0], result.recall[0], result.f1[0]) == (0.5, 0.5, 0.5)
+    assert average_precision(truth, np.where(predicted > 2, 0, predicted), [0.5]).precision[0] == 1

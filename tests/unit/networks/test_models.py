@@ -1,4 +1,4 @@
-"""A network is found by name or file, or the user is told how to name it."""
+"""A network is found by name or file, or the user is told how to get it."""
 
 from pathlib import Path
 
@@ -6,8 +6,17 @@ import pytest
 
 from cohortseg.errors import MissingFileError, SettingsError
 from cohortseg.networks import find_checkpoint
+from cohortseg.networks.models import find_network, model_folder
 from cohortseg.settings import SegmentSettings
-from cohortseg.settings.weights import BUILT_IN
+from cohortseg.settings.registry import BUILT_IN
+
+
+@pytest.fixture(autouse=True)
+def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COHORTSEG_MODELS_PATH", str(tmp_path / "ours"))
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(tmp_path / "cellpose"))
+    for name in ("ours", "cellpose"):
+        (tmp_path / name).mkdir()
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -24,11 +33,40 @@ def test_a_file_wins_over_the_name(tmp_path: Path) -> None:
         find_checkpoint(SegmentSettings(model_path=str(tmp_path)))
 
 
-def test_networks_whose_weights_the_user_brings_say_so() -> None:
-    with pytest.raises(MissingFileError, match=r"weights of model 'cyto3' do not come with cohortseg.*model_path"):
-        find_checkpoint(SegmentSettings(model="cyto3"))
+def test_a_network_lies_in_our_folder_or_in_that_of_cellpose(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"weights of model 'nuclei' are not here.*models fetch nuclei"):
+        find_checkpoint(SegmentSettings(model="nuclei"))
+    (tmp_path / "cellpose" / "nucleitorch_0").touch()
+    (tmp_path / "cellpose" / "size_nucleitorch_0.npy").touch()
+    weights = find_network(SegmentSettings(model="nuclei"))
+    assert weights.paths() == {
+        "path": str(tmp_path / "cellpose" / "nucleitorch_0"),
+        "size_model_path": str(tmp_path / "cellpose" / "size_nucleitorch_0.npy"),
+    }
 
 
-def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"model 'cyto9' is not known; known are: nuclei-mini, cyto"):
-        find_checkpoint(SegmentSettings(model="cyto9"))
+def test_the_folder_is_in_the_users_cache_unless_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert model_folder() == tmp_path / "ours"
+    monkeypatch.delenv("COHORTSEG_MODELS_PATH")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert model_folder() == Path("/cache/cohortseg/models")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert model_folder() == Path.home() / ".cache" / "cohortseg" / "models"
+
+
+def test_a_laboratorys_own_networks_are_found_as_soon_as_they_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"model 'he-lab' is not known; known are: nuclei-mini, cyto"):
+        find_checkpoint(SegmentSettings(model="he-lab"))
+    (tmp_path / "ours" / "models.yaml").write_text(
+        "networks:\n  he-lab: {family: residual-unet, file_name: he.pt, channels: [grey], diameter_px: 25, "
+        "modality: histology, licence: CC0}\n"
+    )
+    (tmp_path / "ours" / "he.pt").touch()
+    assert find_checkpoint(SegmentSettings(model="he-lab")) == tmp_path / "ours" / "he.pt"
+
+
+@pytest.mark.parametrize("text", ["networks: [", "\x00"])
+def test_a_models_yaml_that_is_none_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "ours" / "models.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"models\.yaml is not YAML"):
+        find_checkpoint(SegmentSettings())

@@ -141,7 +141,7 @@ def test_torch_on_a_cpu_refuses_bf16() -> None:
 
 
 def test_streams_divide_the_threads_and_fit_the_memory() -> None:
-    wide, narrow = (NetworkFacts((2, n, 2 * n), True, 30.0, "") for n in (32, 16))
+    wide, narrow = (NetworkFacts.of_unet((2, n, 2 * n), True, 2, 30.0, "") for n in (32, 16))
     tile_px = 1024 * 1024
     assert [stream_count(wide, tile_px, n) for n in (1, 2, 3, 4, 64)] == [1, 2, 1, 2, 2]
     assert [stream_count(narrow, tile_px, n) for n in (1, 3, 4)] == [1, 3, 2]

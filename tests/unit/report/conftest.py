@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cohortseg.evaluate import THRESHOLDS, Counts
 from cohortseg.report import ReportData, SampleResult, StackResult
 
 
@@ -41,11 +42,30 @@ class Made:
         metadata = {
             "shape": [1000, 1000],
             "modality": modality,
+            "model": {"name": "nuclei-mini"},
             "seconds": {"read": 1.0, "forward": 3.0},
             "peak_memory_bytes": {"read": 2e8, "forward": 5e8},
         }
         stated = {"preview_png": self.png(), "failure": None, "evaluation": None, "metadata": metadata} | parts
         return SampleResult(sample=name, status="ok", cells=cells, **stated)
+
+    @staticmethod
+    def counts(tp: int, n_true: int, n_predicted: int) -> Counts:
+        """Return counts of cells that match equally well at every threshold, by nine tenths."""
+        return Counts(
+            tp=(tp,) * len(THRESHOLDS),
+            n_true=n_true,
+            n_predicted=n_predicted,
+            matched_iou=0.9 * tp,
+            true_px=100 * n_true,
+            predicted_px=100 * n_predicted,
+            common_px=90 * tp,
+            splits=1,
+            merges=2,
+            inner_tp=tp,
+            inner_true=n_true,
+            inner_predicted=n_predicted,
+        )
 
     @staticmethod
     def failed(name: str, **failure: str) -> SampleResult:

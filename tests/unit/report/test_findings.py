@@ -55,7 +55,7 @@ def test_a_very_even_cohort_does_not_cry_wolf(made: Any) -> None:
 
 
 def test_many_cells_on_the_edge_and_poor_agreement_are_named(made: Any) -> None:
-    poor = made.ok("poor", made.cells(30, edge=20), evaluation={"thresholds": [0.5], "ap": [0.2]})
+    poor = made.ok("poor", made.cells(30, edge=20), evaluation=made.counts(2, 10, 2))
     assert (
         warnings_of([poor])["poor"]
         == "agrees poorly with its ground truth: AP@0.5 0.20; 67% of the cells touch the edge"

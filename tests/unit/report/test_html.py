@@ -144,10 +144,24 @@ def test_every_sample_is_a_row_with_its_sort_values(page: Page, samples: list[An
     assert "40" in values
 
 
-def test_ground_truth_is_averaged_by_modality(made: Any) -> None:
-    evaluations = [{"thresholds": [0.5, 0.9], "ap": [ap, 0.25]} for ap in (0.7, 0.9)]
-    data = made.cohort(*(made.ok(f"s{i}", made.cells(9), evaluation=e) for i, e in enumerate(evaluations)))
-    assert "fluorescence 2 0.800 0.250" in Page(render_report(data)).text
+def test_ground_truth_is_told_by_model_and_modality(made: Any) -> None:
+    counts = made.counts(7, 10, 7), made.counts(9, 10, 9), made.counts(5, 10, 20)
+    kinds = "fluorescence", "fluorescence", "histology"
+    samples = [
+        made.ok(f"s{i}", made.cells(9), modality=kind, evaluation=each)
+        for i, (each, kind) in enumerate(zip(counts, kinds, strict=True))
+    ]
+    html = render_report(made.cohort(*samples))
+    # images, AP@0.5, AP@0.75, AP@0.9, mean AP ... true cells, count error, splits, merges
+    assert "nuclei-mini all 3 0.600 0.600 0.600 0.600" in Page(html).text
+    assert "nuclei-mini fluorescence 2 0.800 0.800 0.800 0.800" in Page(html).text
+    assert "20 -4 2 4" in Page(html).text
+    assert 'aria-label="Average precision over IoU thresholds"' in html
+    assert "evaluation.tsv" in html
+
+
+def test_without_ground_truth_there_is_no_such_section(made: Any) -> None:
+    assert "Ground truth" not in Page(render_report(made.cohort(made.ok("a", made.cells(3))))).text
 
 
 def test_names_messages_and_settings_cannot_inject_markup(made: Any) -> None:

@@ -8,7 +8,7 @@ from cohortseg.report import summarise
 
 
 def test_a_finished_sample_is_measured(made: Any) -> None:
-    sample = made.ok("a", made.cells(200, 20.0, edge=20), evaluation={"thresholds": [0.5, 0.9], "ap": [0.8, 0.3]})
+    sample = made.ok("a", made.cells(200, 20.0, edge=20), evaluation=made.counts(8, 10, 8))
     row = summarise([sample]).iloc[0]
     assert row["n_cells"] == 200
     assert row["cells_per_mpx"] == pytest.approx(200)

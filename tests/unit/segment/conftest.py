@@ -39,6 +39,7 @@ class ExactNetwork:
     n_inputs: int = 3
     stride_px: int = 8
     size_model: None = None
+    scale_free: bool = False
     batches: list[tuple[int, ...]] = field(default_factory=list)
     fails_after: int | None = None
     on_tile: Callable[[], None] = lambda: None

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cohortseg.segment.prepare import make_task, prepare
+from cohortseg.errors import SettingsError
+from cohortseg.segment.prepare import given_diameter_px, make_task, prepare
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ArraySource, ImageFacts
@@ -43,6 +44,7 @@ class Network:
     n_channels: int = 3
     n_inputs: int = 3
     stride_px: int = 8
+    scale_free: bool = False
     batches: list[tuple[int, ...]] = field(default_factory=list)
 
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -86,6 +88,19 @@ def test_without_a_size_model_the_diameter_is_estimated(source: ArraySource) -> 
     assert diameter.diameter_px == pytest.approx(14, rel=0.15)
 
 
+def test_a_network_for_cells_of_all_sizes_sees_an_image_as_it_is_unless_a_diameter_is_given(
+    source: ArraySource,
+) -> None:
+    network = Network(None, scale_free=True)
+    prepared = prepare(source, network, SETTINGS, Tally())
+    assert (prepared.diameter.origin, prepared.diameter.n_cells) == ("network's own", 0)
+    assert make_task(source, network, SETTINGS, prepared).geometry.scale == 1.0
+    assert not network.batches
+    given = SETTINGS.model_copy(update={"diameter": 28.0})
+    prepared = prepare(source, network, given, Tally())
+    assert (prepared.diameter.origin, make_task(source, network, given, prepared).geometry.scale) == ("given", 0.5)
+
+
 @pytest.mark.parametrize("size_model", [None, Size(20.0)])
 def test_an_empty_image_takes_the_networks_own_diameter(size_model: Size | None) -> None:
     facts = ImageFacts(
@@ -101,3 +116,14 @@ def test_an_empty_image_takes_the_networks_own_diameter(size_model: Size | None)
     empty = ArraySource(np.zeros((3, 64, 64), np.float32), facts)
     diameter = prepare(empty, Network(size_model), SETTINGS, Tally()).diameter
     assert (diameter.diameter_px, diameter.origin, diameter.n_cells) == (14.0, "network", 0)
+
+
+def test_a_diameter_in_micrometres_needs_the_size_of_a_pixel(source: ArraySource) -> None:
+    in_um = SegmentSettings(diameter_um=9.0)
+    with pytest.raises(SettingsError, match=r"diameter_um is 9, and .* does not say how large its pixels are"):
+        given_diameter_px(source, in_um)
+    assert given_diameter_px(source, in_um.model_copy(update={"pixel_size_um": 0.5})) == 18.0
+    source.pixel_size_um = 0.25
+    assert given_diameter_px(source, in_um) == 36.0
+    assert given_diameter_px(source, SegmentSettings(diameter=7.0)) == 7.0
+    assert given_diameter_px(source, SegmentSettings()) is None

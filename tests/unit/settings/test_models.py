@@ -118,3 +118,13 @@ def test_numbers_inside_a_block_of_snakemakes_config_option_are_read() -> None:
     post = load_settings(text).postprocess
     assert (post.min_size, post.resample, post.flow_threshold) == (30, True, 0.1)
     assert load_settings({"channels": ["0", "DAPI"], "report": {"title": "7"}}).channels == (0, "DAPI")
+
+
+def test_a_diameter_is_given_in_one_unit() -> None:
+    with pytest.raises(SettingsError, match="one of diameter and diameter_um, not both"):
+        load_settings({"diameter": 20, "diameter_um": 9})
+    in_um = load_settings({"diameter_um": 9}).segment_settings()
+    replaced = SegmentSettings.model_validate(in_um.overriding({"diameter": 20.0}))
+    assert (replaced.diameter, replaced.diameter_um) == (20, None)
+    back = SegmentSettings.model_validate(replaced.overriding({"diameter_um": 9.0}))
+    assert (back.diameter, back.diameter_um) == (None, 9)

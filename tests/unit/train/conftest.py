@@ -17,7 +17,7 @@ def discs(side: int, diameter_px: float, seed: int) -> Example:
         cy, cx = (np.array([y, x]) + 0.5) * pitch + rng.uniform(-0.2, 0.2, 2) * diameter_px
         labels[(yy - cy) ** 2 + (xx - cx) ** 2 < (diameter_px / 2) ** 2] = i
     image = (labels > 0) + rng.normal(0, 0.05, labels.shape)
-    return Example(image.astype(np.float32), labels, diameter_px, "fluorescence")
+    return Example(image[None].astype(np.float32), labels, diameter_px, "fluorescence")
 
 
 @pytest.fixture

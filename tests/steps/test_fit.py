@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,10 +13,14 @@ from numpy.typing import NDArray
 
 from cohortseg.errors import CheckpointError, DeviceError, ImageError, MissingFileError, SampleSheetError, SettingsError
 from cohortseg.networks import load_checkpoint
+from cohortseg.settings.training import TrainSettings
 from cohortseg.settings.training_sheet import TrainingSample
-from cohortseg.steps.train import TrainOptions, median_diameter_px, read_example, samples_of_split, train_network
+from cohortseg.steps.examples import median_diameter_px, read_example
+from cohortseg.steps.fit import TrainOptions, train_network
+from cohortseg.steps.training import read_train_settings, samples_of_split
 from cohortseg.stores.tables import read_json, write_yaml
 
+Earlier = Literal["refuse", "resume", "resume or restart"]
 HEADER = "sample\timage\tlabels\tkind\tsplit\n"
 
 
@@ -49,8 +54,9 @@ def sheet(tmp_path: Path) -> Path:
 def options(sheet: Path) -> Callable[..., TrainOptions]:
     """Return a maker of options for the sheet."""
 
-    def make(name: str, resume: bool = False, device: str = "cpu") -> TrainOptions:
-        return TrainOptions(sheet, sheet.parent / name, sheet.parent / "tiny.yaml", device, 1, resume)
+    def make(name: str, earlier: Earlier = "refuse", device: str = "cpu") -> TrainOptions:
+        settings = read_train_settings(sheet.parent / "tiny.yaml")
+        return TrainOptions(sheet, sheet.parent / name, settings, device, 1, earlier)
 
     return make
 
@@ -71,7 +77,13 @@ def test_a_training_leaves_a_network_its_record_and_its_losses(options: Callable
     assert (record["cells"], record["step"], record["settings"]["crop_px"]) == (18, 6, 32)
     with (path.parent / "loss.tsv").open() as file:
         assert [row["step"] for row in csv.DictReader(file, delimiter="\t")] == ["2", "4", "6"]
-    assert {file.name for file in path.parent.iterdir()} == {"model.pt", "model.json", "loss.tsv", "training_state.pt"}
+    assert {file.name for file in path.parent.iterdir()} == {
+        "model.pt",
+        "model.json",
+        "loss.tsv",
+        "loss.png",
+        "training_state.pt",
+    }
 
 
 @pytest.mark.parametrize("stop_after", [2, 4, 6])
@@ -88,7 +100,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_network(
         train_network(options("killed"), kill)
     assert not (whole.parents[1] / "killed" / "model.pt").exists()
     lines: list[str] = []
-    resumed = train_network(options("killed", resume=True), lines.append)
+    resumed = train_network(options("killed", earlier="resume"), lines.append)
     assert lines[1] == f"going on after step {stop_after} of 6"
     assert resumed.read_bytes() == whole.read_bytes()
     steps = [line.split("\t")[:2] for line in (resumed.parent / "loss.tsv").read_text().splitlines()]
@@ -99,11 +111,11 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_network(
 
 def test_a_finished_training_resumed_gives_the_same_network_at_once(options: Callable[..., TrainOptions]) -> None:
     first = train_network(options("out"), lambda _: None).read_bytes()
-    assert train_network(options("out", resume=True), lambda _: None).read_bytes() == first
+    assert train_network(options("out", earlier="resume"), lambda _: None).read_bytes() == first
 
 
 def test_resume_begins_where_there_is_nothing_to_go_on_from(options: Callable[..., TrainOptions]) -> None:
-    assert train_network(options("new", resume=True), lambda _: None).is_file()
+    assert train_network(options("new", earlier="resume"), lambda _: None).is_file()
 
 
 def test_a_training_that_was_begun_is_neither_overwritten_nor_mixed_with_another(
@@ -112,21 +124,29 @@ def test_a_training_that_was_begun_is_neither_overwritten_nor_mixed_with_another
     train_network(options("out"), lambda _: None)
     with pytest.raises(SettingsError, match=r"holds a training that was begun.*--resume"):
         train_network(options("out"), lambda _: None)
-    resume = options("out", resume=True)
-    write_yaml(resume.sheet.parent / "tiny.yaml", {"widths": [2, 4, 8], "steps": 9})
+    other = {"widths": [2, 4, 8], "steps": 9, "checkpoint_every": 9, "batch_size": 1, "crop_px": 32}
+    write_yaml(options("out").sheet.parent / "tiny.yaml", other)
+    resume = options("out", earlier="resume")
     with pytest.raises(SettingsError, match="steps was 6 and is 9"):
         train_network(resume, lambda _: None)
+    lines: list[str] = []
+    train_network(options("out", earlier="resume or restart"), lines.append)
+    assert lines[1].startswith("beginning anew: the training to be resumed was begun otherwise")
+    assert lines[2].startswith("step 9 of 9")
     (resume.output / "training_state.pt").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"training_state\.pt cannot be read"):
         train_network(resume, lambda _: None)
 
 
 def test_images_are_seen_as_a_segmentation_sees_them(sheet: Path) -> None:
-    gray, colour = (read_example(sample, 20.0) for sample in samples_of_split(sheet, "train"))
-    for example, seed in ((gray, 0), (colour, 1)):
+    settings = TrainSettings(inverted_kinds=("histology",))
+    gray, inverted = (read_example(sample, settings) for sample in samples_of_split(sheet, "train"))
+    for example, seed in ((gray, 0), (inverted, 1)):
         pixels, labels = labelled_image(seed)
         lower, upper = np.percentile(pixels, [1, 99])
-        np.testing.assert_allclose(example.image, (pixels - lower) / (upper - lower), atol=1e-6)
+        scaled = (pixels - lower) / (upper - lower)
+        # R, G and B are the same here: one plane is kept.
+        np.testing.assert_allclose(example.image, [1 - scaled if seed == 1 else scaled], atol=1e-6)
         assert np.array_equal(example.labels, labels // 3)
         assert example.image.dtype == np.float32
 
@@ -142,7 +162,7 @@ def test_an_image_without_cells_is_an_example_at_the_networks_own_scale(tmp_path
     cv2.imwrite(str(tmp_path / "a.png"), labelled_image(0)[0])
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((80, 90), np.uint16))
     sample = TrainingSample("a", str(tmp_path / "a.png"), str(tmp_path / "a.tif"), "fluorescence", "train")
-    assert read_example(sample, 20.0).diameter_px == 20.0
+    assert read_example(sample, TrainSettings()).diameter_px == 20.0
 
 
 def test_labels_of_another_shape_are_refused(options: Callable[..., TrainOptions]) -> None:
@@ -169,3 +189,50 @@ def test_cuda_without_a_gpu_is_refused(options: Callable[..., TrainOptions], mon
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(DeviceError):
         train_network(options("x", device="cuda"), lambda _: None)
+
+
+def two_channels(folder: Path) -> None:
+    """Make every image of the sheet one of two channels, CD45 first, and the sheet name them."""
+    for i in range(3):
+        pixels = cv2.imread(str(folder / f"{i}.png"), cv2.IMREAD_GRAYSCALE)
+        stack = np.stack([pixels // 2, pixels])
+        tifffile.imwrite(
+            folder / f"{i}.ome.tif", stack, metadata={"axes": "CYX", "Channel": {"Name": ["CD45", "DAPI"]}}
+        )
+    lines = (folder / "sheet.tsv").read_text().replace(".png", ".ome.tif").splitlines()
+    named = [f"{line}\t{'channels' if i == 0 else 'DAPI,CD45'}" for i, line in enumerate(lines)]
+    (folder / "sheet.tsv").write_text("\n".join(named) + "\n")
+
+
+def test_a_network_can_learn_from_two_named_channels(options: Callable[..., TrainOptions]) -> None:
+    folder = options("out").sheet.parent
+    two_channels(folder)
+    example = read_example(samples_of_split(folder / "sheet.tsv", "train")[0], TrainSettings())
+    assert example.image.shape == (2, 80, 90)
+    checkpoint = load_checkpoint(train_network(options("out"), lambda _: None))
+    assert (checkpoint.n_inputs, checkpoint.facts.n_inputs) == (2, 2)
+
+
+def test_images_of_one_and_of_two_channels_are_not_mixed(options: Callable[..., TrainOptions]) -> None:
+    folder = options("out").sheet.parent
+    two_channels(folder)
+    sheet = folder / "sheet.tsv"
+    sheet.write_text(sheet.read_text().replace("DAPI,CD45", "DAPI", 1))
+    with pytest.raises(SampleSheetError, match="different numbers of channels: s0 one, s1 two"):
+        train_network(options("out"), lambda _: None)
+
+
+def test_a_training_starts_from_another_network(options: Callable[..., TrainOptions]) -> None:
+    first = train_network(options("first"), lambda _: None)
+    more = {"start_from": str(first), "steps": 2, "checkpoint_every": 2, "batch_size": 1, "crop_px": 32}
+    write_yaml(first.parents[1] / "tiny.yaml", more)
+    second = train_network(options("second"), lambda _: None)
+    record = read_json(second.with_suffix(".json"))
+    assert record["started_from_sha256"] == load_checkpoint(first).sha256
+    assert record["settings"]["widths"] == [2, 4, 8]
+    write_yaml(first.parents[1] / "tiny.yaml", more | {"start_from": "no-such-network"})
+    with pytest.raises(SettingsError, match="no-such-network"):
+        train_network(options("third"), lambda _: None)
+    write_yaml(first.parents[1] / "tiny.yaml", more | {"widths": [2, 4, 8]})
+    with pytest.raises(SettingsError, match="start_from without widths"):
+        options("fourth")

@@ -1,0 +1,5 @@
+"""Runs the step `compare` for Snakemake."""
+
+from cohortseg.steps.compare import main
+
+main(snakemake)

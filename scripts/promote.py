@@ -1,0 +1,5 @@
+"""Runs the step `promote` for Snakemake."""
+
+from cohortseg.steps.promote import main
+
+main(snakemake)

@@ -1,0 +1,26 @@
+# Evaluations of all labelled samples as tables and curves.
+
+
+rule evaluate_cohort:
+    input:
+        evaluations=EVALUATIONS,
+        metadata=expand(f"{RESULTS}/{{sample}}/metadata.json", sample=LABELLED),
+    output:
+        evaluation=f"{COHORT}/evaluation.tsv",
+        summary=f"{COHORT}/evaluation_summary.tsv",
+        curves=f"{COHORT}/evaluation.png",
+    log:
+        "logs/evaluate_cohort/cohort.log",
+    benchmark:
+        "benchmarks/evaluate_cohort/cohort.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    params:
+        samples=LABELLED,
+        results_version=VERSION,
+    script:
+        "../../scripts/evaluate_cohort.py"
