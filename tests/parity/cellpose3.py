@@ -2,7 +2,7 @@
 
 cellpose3.py new CHECKPOINT                                writes a randomly initialised network
 cellpose3.py net CHECKPOINT INPUT.npy OUTPUT.npz           runs the network on a batch, (n, 2, y, x)
-cellpose3.py eval CHECKPOINT IMAGE.npy LABELS.npy DIAMETER segments an image, (y, x)
+cellpose3.py eval CHECKPOINT IMAGE.npy LABELS.npy DIAMETER TILE segments an image, (y, x), in tiles of this side
 """
 
 import sys
@@ -34,11 +34,11 @@ def net(checkpoint: str, given: str, output: str) -> None:
     np.savez(output, fields=fields.numpy(), style=style.numpy())
 
 
-def evaluate(checkpoint: str, image: str, labels: str, diameter: str) -> None:
+def evaluate(checkpoint: str, image: str, labels: str, diameter: str, tile: str) -> None:
     from cellpose.models import CellposeModel
 
     model = CellposeModel(gpu=False, pretrained_model=checkpoint)
-    masks = model.eval(np.load(image), diameter=float(diameter), channels=[0, 0])[0]
+    masks = model.eval(np.load(image), diameter=float(diameter), channels=[0, 0], bsize=int(tile))[0]
     np.save(labels, masks.astype(np.int32))
 
 

@@ -132,8 +132,10 @@ def _alone(file: Path) -> Iterator[None]:
                 f"one at a time was expected in {file.parent}",
                 "Wait for it, or end it.",
             ) from error
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class _Redirects(HTTPRedirectHandler):

@@ -22,12 +22,16 @@ UNCERTAIN = 0.8
 _MAX_BLOCKS = 64
 _BLOCK_PX = 256
 _STEP_PX = 2
+_PATCH_PX = 8
 # What a camera calls white: the smallest of these that nearly all pixels do not exceed.
 _WHITES = (255.0, 4095.0, 16383.0, 65535.0)
 # Pixels of more than 8 bits that span less than this share of their brightness, or fewer grey values, tell by the
 # shape of their histogram alone.
 _NARROW = 0.1
 _WELL_USED = 100.0
+# Where light and dark are alike rough; what is said of images too small to tell.
+_ROUGH_EITHER = 0.65
+_FEWEST_PATCHES = 16
 
 _FLUORESCENT = re.compile(
     r"dapi|hoechst|draq|sytox|gfp|rfp|yfp|cfp|cherry|tomato|fitc|tritc|cy[2357]\b|alexa|af\d{3}|texas|propidium|"
@@ -100,11 +104,12 @@ def guess_modality(source: ImageSource, channels: Sequence[str | int] | None = N
         If the pixels looked at are damaged.
     """
     chosen = list(range(3)) if source.is_rgb else channel_indices(source, channels or (0,))[:1]
-    blocks = [_pixels(source.read(chosen, box)) for box in _spread(source.shape)]
+    samples = [_sample(source.read(chosen, box)) for box in _spread(source.shape)]
     # Blocks of one value are what lies beyond a scan, or nothing at all.
-    told = [block for block in blocks if block.size and (block != block[:, :1]).any()]
-    pixels = np.concatenate(told or blocks, axis=1)
+    told = [sample for sample in samples if (sample.pixels != sample.pixels[:, :1]).any()] or samples
+    pixels = np.concatenate([sample.pixels for sample in told], axis=1)
     features = _measure(pixels / np.float32(_white(pixels, source.dtype)))
+    features |= _measure_texture(np.concatenate([sample.patches for sample in told], axis=1), pixels)
     names = [] if source.is_rgb else [source.channels[index] for index in chosen]
     features["name"] = float(sum(map(_spoken, names)))
     features["more_channels"] = float(not source.is_rgb and len(source.channels) > 1)
@@ -128,10 +133,35 @@ def _starts(length: int, n: int) -> list[int]:
     return [round(i * last / max(1, n - 1)) for i in range(n)] if n > 1 else [last // 2]
 
 
-def _pixels(block: NDArray[Any]) -> NDArray[np.float32]:
-    """Return (channel, pixel) float32 of every second row and column, without pixels that are not finite."""
+@dataclass(frozen=True)
+class _Sample:
+    """What is kept of a block.
+
+    Attributes
+    ----------
+    pixels
+        (channel, pixel) float32 of every second row and column, without pixels that are not finite.
+    patches
+        (2, patch) float32, brightness and roughness of each `_PATCH_PX` square, as means over its pixels; roughness is
+        the second difference along x, without its sign.
+    """
+
+    pixels: NDArray[np.float32]
+    patches: NDArray[np.float32]
+
+
+def _sample(block: NDArray[Any]) -> _Sample:
     sparse = block[:, ::_STEP_PX, ::_STEP_PX].reshape(len(block), -1).astype(np.float32)
-    return sparse[:, np.isfinite(sparse).all(axis=0)]
+    # Two columns wider than the squares, for the differences.
+    n_y, n_x = block.shape[1] // _PATCH_PX, (block.shape[2] - 2) // _PATCH_PX
+    pixels = sparse[:, np.isfinite(sparse).all(axis=0)]
+    if n_y < 1 or n_x < 1:
+        return _Sample(pixels, np.empty((2, 0), np.float32))
+    value = block.max(axis=0)[: n_y * _PATCH_PX, : n_x * _PATCH_PX + 2].astype(np.float32)
+    value[~np.isfinite(value)] = 0
+    rough = np.abs(2 * value[:, 1:-1] - value[:, :-2] - value[:, 2:])
+    squares = np.stack([value[:, 1:-1], rough]).reshape(2, n_y, _PATCH_PX, n_x, _PATCH_PX)
+    return _Sample(pixels, squares.mean(axis=(2, 4)).reshape(2, -1))
 
 
 def _white(pixels: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
@@ -197,6 +227,24 @@ def _measure_colour(pixels: NDArray[np.float32], value: NDArray[np.float32]) -> 
     }
 
 
+def _measure_texture(patches: NDArray[np.float32], pixels: NDArray[np.float32]) -> dict[str, float]:
+    """Return how the texture goes with the light, each a plain number.
+
+    - `rough_light`: correlation of roughness and brightness over small squares: what shines is rough where it is light,
+      by its texture and the noise of its photons; what absorbs is rough where it is dark; relief is rough on either side;
+    - `structure`: share of the variance that is left between small squares, near 0 for mere noise.
+    """
+    if patches.shape[1] < _FEWEST_PATCHES:
+        return {"rough_light": _ROUGH_EITHER, "structure": 1.0}
+    centred = (patches - patches.mean(axis=1, keepdims=True)).astype(np.float64)
+    deviations = centred.std(axis=1)
+    variance = float(pixels.max(axis=0).var(dtype=np.float64))
+    return {
+        "rough_light": float((centred[0] * centred[1]).mean() / max(deviations[0] * deviations[1], 1e-12)),
+        "structure": min(1.0, float(deviations[0] ** 2) / variance) if variance > 0 else 0.0,
+    }
+
+
 def _standard_moment(values: NDArray[np.float32], power: int) -> float:
     """Return a standardised central moment; 0 of constant values."""
     centred = values - values.mean(dtype=np.float64)
@@ -215,15 +263,17 @@ def _decide(features: dict[str, float]) -> Modality:
     # Of a picture without contrast the shape of the histogram is that of its noise.
     shaped = min(1.0, f["spread"] / 0.08)
     coloured = min(1.0, f["stain"] / 0.3) * min(1.0, f["colour"] / 0.1)
-    dark = (
+    # Noise has a level and a histogram, too, which say little.
+    seen = min(1.0, f["structure"] / 0.2)
+    dark = seen * (
         _within(12 * (0.25 - f["level"]), -4, 3)
         + shaped * _within(6 * (0.3 - f["middle"]), -2, 2)
         + shaped * 0.6 * f["skew"]
         + shaped * _within(30 * (f["dark_share"] - 0.05), -1.5, 5)
+        + _within(8 * (f["rough_light"] - _ROUGH_EITHER), -3, 2.5)
         + 3 * coloured * f["colour_of_light"]
-        + 1.5 * f["more_channels"]
-        + 5 * f["name"]
     )
+    dark += 1.5 * f["more_channels"] + 5 * f["name"]
     stained = 14 * (f["stain"] - 0.25) + _within(10 * (f["colour"] - 0.2), -2, 2)
     p_dark, p_stained = _logistic(dark), _logistic(stained)
     shares: dict[ModalityName, float] = {
