@@ -142,7 +142,12 @@ def test_a_checkpoint_of_ones_own_gives_its_name(sample: Any, tmp_path: Path) ->
             SettingsError,
             "model 'cyto9' is not known; known are: nuclei-mini",
         ),
-        ({"image_path": "a.tif"}, {"model": "cyto3"}, MissingFileError, "weights of model 'cyto3' are not here.*models fetch cyto3"),
+        (
+            {"image_path": "a.tif"},
+            {"model": "cyto3"},
+            MissingFileError,
+            "weights of model 'cyto3' are not here.*models fetch cyto3",
+        ),
         ({"image_path": "a.tif"}, {"model_path": "lost.pt"}, MissingFileError, "lost.pt is not a file"),
         ({"image_path": "a.tif", "scale": -1.0}, {}, SettingsError, "--scale is -1.0; a positive number"),
         ({"image_path": "a.tif", "scale": 2.0}, {"diameter": 9.0}, SettingsError, "and --diameter is given too"),

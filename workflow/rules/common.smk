@@ -151,7 +151,9 @@ def of_compared(file):
 def training_plan():
     """Return the plan of the training, or stop where the config has none."""
     if not PLAN["training"]:
-        raise WorkflowError("training.sheet is not set. Name a training sheet in the config; config/README.md says how.")
+        raise WorkflowError(
+            "training.sheet is not set. Name a training sheet in the config; config/README.md says how."
+        )
     return PLAN["training"]
 
 

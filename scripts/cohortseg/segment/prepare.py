@@ -24,8 +24,8 @@ class Prepared:
 def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, tally: Tally) -> Prepared:
     """Measure what the image alone decides: its percentiles, and the diameter of its cells.
 
-    The diameter is the one given, else the network's own where that takes cells of all sizes, else the size model's, else
-    estimated.
+    The diameter is the one given, else the network's own where that takes cells of all sizes, else the size model's,
+    else estimated.
 
     Raises
     ------

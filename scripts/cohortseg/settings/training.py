@@ -77,7 +77,7 @@ class WorkflowTraining(FrozenModel):
     )
     name: str = setting("my-network", "What the network is called.", pattern=NAME_PATTERN)
     config_file: str | None = setting(
-        None, "YAML file with the keys of a training, see \"Training a network\"; null: their defaults.", min_length=1
+        None, 'YAML file with the keys of a training, see "Training a network"; null: their defaults.', min_length=1
     )
     promote_to: str = setting(
         "networks",

@@ -103,7 +103,8 @@ def find_weights(
     if not exists(checkpoint):
         raise _missing(entry, places)
     size_model = settings.size_model_path
-    if size_model is None and settings.diameter is None and settings.diameter_um is None and entry.size_model is not None:
+    estimates = settings.diameter is None and settings.diameter_um is None
+    if size_model is None and estimates and entry.size_model is not None:
         size_model = places.find(entry, entry.size_model)
     return Weights(checkpoint, size_model, entry)
 

@@ -69,9 +69,7 @@ def test_a_tile_smaller_than_a_patch_lies_in_the_middle_of_zeros(tiny: Tiny) -> 
 
 
 @pytest.mark.parametrize("groups", [1, 3, 99])
-def test_how_many_patches_run_at_once_changes_nothing(
-    tiny: Tiny, groups: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_many_patches_run_at_once_changes_nothing(tiny: Tiny, groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tile = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         expected = Patches(tiny, SIDE)(tile)[0]
@@ -143,9 +141,7 @@ def test_a_checkpoint_of_cellpose_4_is_run_by_torch_at_the_images_own_scale(chec
     np.testing.assert_allclose(fields, expected, atol=1e-5)
 
 
-def test_openvino_and_bf16_where_there_is_none_are_refused(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_openvino_and_bf16_where_there_is_none_are_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match=r"network is a transformer of Cellpose 4.*Set backend: auto"):
         Network.of(settings(checkpoint, backend="openvino"))
     monkeypatch.setattr("cohortseg.networks.forward.cpu_has_bf16", lambda: False)
@@ -189,5 +185,7 @@ def test_a_name_holds_its_file_to_its_family(checkpoint: Path, tmp_path: Path, m
     checkpoint.rename(tmp_path / "cpsam")
     assert Network.of(SegmentSettings(model="cpsam", device="cpu")).scale_free
     (tmp_path / "cpsam").rename(tmp_path / "cyto3")
-    with pytest.raises(CheckpointError, match=r"cyto3 is a transformer of Cellpose 4; model 'cyto3' is a residual U-Net"):
+    with pytest.raises(
+        CheckpointError, match=r"cyto3 is a transformer of Cellpose 4; model 'cyto3' is a residual U-Net"
+    ):
         Network.of(SegmentSettings(model="cyto3", device="cpu"))

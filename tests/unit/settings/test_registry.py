@@ -128,5 +128,7 @@ def test_a_missing_network_names_the_file_and_the_command_that_fetches_it() -> N
 
 
 def test_a_name_that_is_not_known_lists_those_that_are() -> None:
-    with pytest.raises(SettingsError, match=r"'cyt03' is not known; did you mean 'cyto3'\? known are: nuclei-mini.*he-lab"):
+    with pytest.raises(
+        SettingsError, match=r"'cyt03' is not known; did you mean 'cyto3'\? known are: nuclei-mini.*he-lab"
+    ):
         find_weights(SegmentSettings(model="cyt03"), places())
