@@ -146,7 +146,7 @@ def test_a_checkpoint_of_ones_own_gives_its_name(sample: Any, tmp_path: Path) ->
             {"image_path": "a.tif"},
             {"model": "cyto3"},
             MissingFileError,
-            "run `cohortseg models fetch cyto3` where there is a network connection",
+            "cohortseg models fetch cyto3` where there is a network connection",
         ),
         ({"image_path": "a.tif"}, {"model_path": "lost.pt"}, MissingFileError, "lost.pt is not a file"),
         ({"image_path": "a.tif", "scale": -1.0}, {}, SettingsError, "--scale is -1.0; a positive number"),
