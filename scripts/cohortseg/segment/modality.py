@@ -19,8 +19,9 @@ _FLUORESCENT = re.compile(
     r"phalloidin|cellbound|cellmask|concanavalin|\bcd\d+|\b[34]\d\d ?nm|fluor|membrane|nucle(us|i)\b",
     re.IGNORECASE,
 )
+# Short names stand alone, or between the likes of "_" and "-".
 _TRANSMITTED = re.compile(
-    r"bright.?field|\bbf\b|phase|\bph\d?\b|\bdic\b|transmi|\btl\b|\btd\b|trans\b|nomarski|oblique", re.IGNORECASE
+    r"bright.?field|phase|transmi|nomarski|oblique|(?<![a-z0-9])(bf|ph\d?|dic|tl|td|trans)(?![a-z0-9])", re.IGNORECASE
 )
 
 

@@ -142,7 +142,7 @@ def test_names_of_channels_count() -> None:
     assert guess_modality(source(nuclei, "BF", "Hoechst 33342")).features["name"] == -1
     for name in ("DAPI", "eGFP", "Cy5", "CD45", "AF647", "WGA-Alexa 488", "nucleus", "mCherry"):
         assert guess_modality(source(nuclei[:1], name)).features["name"] == 1, name
-    for name in ("Bright field", "DIC", "phase contrast", "TL", "transmitted light"):
+    for name in ("Bright field", "DIC", "phase contrast", "TL", "transmitted light", "BF_1", "Ph2_1", "z0-trans"):
         assert guess_modality(source(nuclei[:1], name)).features["name"] == -1, name
     for name in ("0", "channel 1", "bfx", "telegraph", "intensity"):
         assert guess_modality(source(nuclei[:1], name)).features["name"] == 0, name
