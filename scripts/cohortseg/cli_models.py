@@ -16,13 +16,21 @@ def _print_at_once(line: str) -> None:
 
 @models_app.command("list")
 def list_models(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Networks, by name, to tell all of. Default: a table of all.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything that is known, as JSON.")] = False,
 ) -> None:
     """List the networks that can be named, and which of them are here."""
-    from cohortseg.steps.models import list_networks, table_of
+    from cohortseg.steps.models import describe, list_networks, table_of
 
-    networks = list_networks()
-    print(json.dumps(networks, indent=2) if as_json else "\n".join(table_of(networks)))
+    networks = list_networks(names or [])
+    if as_json:
+        print(json.dumps(networks, indent=2))
+    elif names:
+        print("\n".join(line for network in networks for line in describe(network)))
+    else:
+        print("\n".join(table_of(networks)))
 
 
 @models_app.command("fetch")

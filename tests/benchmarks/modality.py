@@ -1,7 +1,7 @@
 """How often the modality of real images is told right: `python tests/benchmarks/modality.py`.
 
 The images are ../shared/data/dsb2018, as they are and changed in ways that do not change the answer, or that change it
-in a known one. The heuristic is that of the All-Cell Segmenter, told in prose in METHODS.md: planes without colours are
+in a known one. The heuristic is that of the All-Cell Segmenter, from its description: planes without colours are
 grey; a mean R / (R + G + B) below 0.05 is fluorescence; a mean (largest - smallest channel) of 4 or less is grey; all
 else is histology. Prints Markdown, the tables of config/README.md.
 """

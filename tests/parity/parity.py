@@ -59,13 +59,19 @@ def main(parts: list[str]) -> int:
 
 
 def compare_networks(folder: Path) -> Iterator[Row]:
-    """Compare the residual U-Net with Cellpose 3's, given a random and a trained state dict of that package."""
+    """Compare the residual U-Net with Cellpose 3's, given random and trained state dicts of that package."""
+    made = [crowded_field((224, 160), n_cells=40, diameter_px=NETWORK_PX, seed=i) for i in range(8)]
+    np.savez(folder / "made.npz", images=[image for image, _ in made], labels=[truth for _, truth in made])
     cellpose3("new", folder / "random")
-    write_wide_checkpoint(folder / "trained")
-    for kind in ("random", "trained"):
-        # Nuclei, since a trained network gives values far outside of any image's on noise.
-        nuclei = [crowded_field((224, 160), n_cells=40, diameter_px=NETWORK_PX, seed=i)[0] for i in range(4)]
-        given = (np.stack(nuclei) / np.percentile(nuclei, 99)).astype(np.float32).reshape(2, 2, 224, 160)
+    cellpose3("train", folder / "trained", folder / "made.npz")
+    write_wide_checkpoint(folder / "wide")
+    nuclei = np.stack([image / np.percentile(image, 99) for image, _ in made[:4]]).astype(np.float32)
+    # The wide one has learned from one channel: a second one leads to values that no image of cells does.
+    for kind, given in (
+        ("random", nuclei.reshape(2, 2, 224, 160)),
+        ("trained", nuclei.reshape(2, 2, 224, 160)),
+        ("wide", np.stack([nuclei, np.zeros_like(nuclei)], axis=1)),
+    ):
         np.save(folder / "given.npy", given)
         cellpose3("net", folder / kind, folder / "given.npy", folder / "expected.npz")
         expected = np.load(folder / "expected.npz")
@@ -82,31 +88,52 @@ def compare_networks(folder: Path) -> Iterator[Row]:
 
 
 def compare_cells(folder: Path) -> Iterator[Row]:
-    """Compare whole segmentations of real images with those of CellposeModel.eval of Cellpose 3."""
+    """Compare whole segmentations of real images with those of CellposeModel.eval of Cellpose 3.
+
+    First on one grid, where only the methods can differ: at the network's own diameter, in one tile, with ground around
+    the image, since the two see its end at different distances. Then as users run them: each with its own tiles, its
+    own end of the image, and its own rounding of the scaled image's sides.
+    """
+    write_wide_checkpoint(folder / "trained")
+    same_grid, as_run = [], []
+    for name, pixels, diameter_px in _real_images():
+        ground = int(np.percentile(pixels, 1))
+        framed = np.pad(pixels, [(48, 48 + -length % 16) for length in pixels.shape], constant_values=ground)
+        same_grid.append(_matches(folder, framed, NETWORK_PX, tile_px=1536))
+        as_run.append(_matches(folder, pixels, diameter_px, tile_px=224))
+        precision = [found / max(total, 1) for found, total in (same_grid[-1], as_run[-1])]
+        print(f"{name[:12]} {pixels.shape}: AP@0.9 {precision[0]:.4f}, {precision[1]:.4f}", file=sys.stderr, flush=True)
+    yield _cells_row("at the network's scale, one tile, ground around", same_grid)
+    yield _cells_row("true diameter, default tiles", as_run)
+
+
+def _matches(folder: Path, pixels: NDArray[np.uint8], diameter_px: float, tile_px: int) -> tuple[int, int]:
+    """Return how many cells both have, IoU at least 0.9, and how many either has."""
     from cellpose.metrics import average_precision
 
-    write_wide_checkpoint(folder / "trained")
-    scores, cells = [], 0
-    for name, pixels, diameter_px in _real_images():
-        np.save(folder / "image.npy", pixels)
-        cellpose3("eval", folder / "trained", folder / "image.npy", folder / "labels.npy", diameter_px)
-        expected = np.load(folder / "labels.npy")
-        # Cellpose 3 follows the flow on the image's own grid, for 200 steps of the network's.
-        post = {"resample": True, "niter": max(1, round(200 * diameter_px / NETWORK_PX))}
-        polygons = cohortseg.segment_image(
-            pixels, settings=settings(folder / "trained", diameter=diameter_px, postprocess=post)
-        )
-        found = cohortseg.rasterise(polygons, pixels.shape)
-        ap = float(average_precision(expected, found.astype(np.int32), threshold=[0.9])[0][0])
-        scores.append(ap)
-        cells += int(expected.max())
-        print(f"{name[:12]} {pixels.shape} diameter {diameter_px:.1f}: AP@0.9 {ap:.4f}", file=sys.stderr, flush=True)
-    yield Row(
-        f"whole segmentation, {len(scores)} images of dsb2018, {cells:,} cells",
+    np.save(folder / "image.npy", pixels)
+    cellpose3("eval", folder / "trained", folder / "image.npy", folder / "labels.npy", diameter_px, tile_px)
+    expected = np.load(folder / "labels.npy")
+    # Cellpose 3 follows the flow on the image's own grid for 200 steps of the network's; so do we where it is finer.
+    post = {"resample": True, "niter": max(1, round(200 * min(1.0, diameter_px / NETWORK_PX)))}
+    changes = {"diameter": diameter_px, "postprocess": post, "pipeline": {"infer_size": 1536}}
+    polygons = cohortseg.segment_image(pixels, settings=settings(folder / "trained", **changes))
+    found = cohortseg.rasterise(polygons, pixels.shape)
+    _, *counts = average_precision(expected, found.astype(np.int32), threshold=[0.9])
+    return int(counts[0][0]), int(sum(count[0] for count in counts))
+
+
+def _cells_row(how: str, matches: list[tuple[int, int]]) -> Row:
+    """Return the comparison over the cells of all images: in few cells, each that is marginal weighs much."""
+    both, either = np.sum(matches, axis=0)
+    ap = float(both / either)
+    least = min(found / max(total, 1) for found, total in matches)
+    return Row(
+        f"whole segmentation, {len(matches)} images of dsb2018, {how}",
         "CellposeModel.eval 3.1.1.3",
-        f"AP@0.9 {np.mean(scores):.4f}, least {min(scores):.4f}",
+        f"AP@0.9 {ap:.4f} over {either:,} cells; least of an image {least:.4f}",
         f"≥ {LEAST_AP}",
-        bool(np.mean(scores) >= LEAST_AP),
+        ap >= LEAST_AP,
     )
 
 

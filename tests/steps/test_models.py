@@ -1,6 +1,7 @@
 """`cohortseg models`: what is here is listed, what is not is fetched, what is wrong is told."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from cohortseg.cli import main
-from cohortseg.errors import SettingsError
+from cohortseg.errors import CheckpointError, DownloadError, SettingsError
 from cohortseg.networks import fetch as downloads
 from cohortseg.networks.unet import ResidualUNet
 from cohortseg.steps import models
@@ -21,7 +22,8 @@ SIZE = {"A": np.zeros((1, 8)), "smean": np.zeros(8), "diam_mean": 30.0, "ymean":
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COHORTSEG_MODELS_PATH", str(tmp_path / "models"))
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for variable in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"):
+        monkeypatch.delenv(variable, raising=False)
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
@@ -89,6 +91,53 @@ def test_nothing_is_downloaded_inside_a_cluster_job_unless_allowed(
     assert not web
     fetch_networks(["cpsam"], allow_in_job=True, say=lambda _: None)
     assert len(web) == 1
+
+
+@pytest.mark.parametrize("variable", ["PBS_JOBID", "LSB_JOBID"])
+def test_other_schedulers_are_known_and_what_is_here_needs_no_download(
+    web: list[str], cyto3: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "17")
+    fetch_networks(["cyto3"], allow_in_job=False, say=lambda _: None)
+    with pytest.raises(SettingsError, match=r"cpsam is not here, and this is job 17 of a cluster"):
+        fetch_networks(["cpsam"], allow_in_job=False, say=lambda _: None)
+    assert not web
+
+
+def test_a_download_is_checked_as_what_the_network_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def fetched(url: str, file: Path, sha256: str | None, *, check: Callable[[Path], object], **_: Any) -> None:
+        torch.save({"W2": torch.ones(1), "encoder.pos_embed": torch.ones(1)}, tmp_path / "sam")
+        checked.append(file.name)
+        check(tmp_path / "sam")
+        raise DownloadError("stop", "", "")
+
+    monkeypatch.setattr(models, "fetch", fetched)
+    with pytest.raises(CheckpointError, match=r"is a transformer of Cellpose 4.*residual U-Net .* was expected"):
+        fetch_networks(["cyto3"], allow_in_job=False, say=lambda _: None)
+    with pytest.raises(DownloadError, match="stop"):
+        fetch_networks(["cpsam"], allow_in_job=False, say=lambda _: None)
+    assert checked == ["cyto3", "cpsam"]
+
+
+def test_the_list_tells_all_of_a_network(cyto3: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "list", "cyto3", "nuclei-mini"])
+    assert not ended.value.code
+    printed = capsys.readouterr().out
+    for line in ("channels:    cytoplasm, nuclei or nothing", "url:         https://www.cellpose.org/models/cyto3"):
+        assert line in printed
+    assert "sha256:      not known" in printed
+    assert "(in the record of its training)" in printed
+    record(cyto3)
+    (found,) = list_networks(["cyto3"])
+    assert found["sha256"] == downloads.sha256_of(cyto3)
+    assert "recorded at the first download, not published" in found["sha256_origin"]
+    with pytest.raises(SettingsError, match="model 'cyto9' is not known"):
+        list_networks(["cyto9"])
 
 
 def test_names_are_checked_before_anything_is_fetched(web: list[str], folder: Path) -> None:

@@ -105,8 +105,11 @@ def test_an_unknown_key_and_a_missing_sheet_stop_the_run(fresh: Any) -> None:
     assert "nowhere.tsv does not exist" in refused(fresh, "--config", "samples=nowhere.tsv")
 
 
-def test_a_network_that_is_not_here_stops_the_run_and_names_the_command_that_fetches_it(fresh: Any) -> None:
-    message = refused(fresh, "--config", "model=cyto3")
+@pytest.mark.parametrize("config", ["model=cyto3", "modalities={histology: {model: cyto3}}"])
+def test_a_network_that_is_not_here_stops_the_run_and_names_the_command_that_fetches_it(
+    fresh: Any, config: str
+) -> None:
+    message = refused(fresh, "--config", config)
     assert "the weights of model 'cyto3' are not here" in message
     assert "`cohortseg models fetch cyto3`" in message
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cohortseg.errors import CheckpointError
 from cohortseg.networks.facts import NetworkFacts, assumed_diameter_px
-from cohortseg.networks.kinds import kind_of
+from cohortseg.networks.kinds import describe_unreadable, kind_of
 from cohortseg.networks.unet import ResidualUNet
 
 _FORMAT = "cohortseg residual U-Net 1"
@@ -120,9 +120,8 @@ def _read(path: Path, *, mmap: bool = False) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # a damaged or hostile file can raise anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path.name} cannot be read as a checkpoint: it is {kind_of(path)} ({reason[:200]})",
+            f"{path.name} cannot be read as a checkpoint: {describe_unreadable(path, error)}",
             "a file of weights as torch saves them was expected",
             _REMEDY,
         ) from error

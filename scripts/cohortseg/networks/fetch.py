@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from cohortseg import __version__
-from cohortseg.errors import DownloadError
+from cohortseg.errors import CheckpointError, DownloadError
 from cohortseg.networks.kinds import Kind, kind_of
 from cohortseg.settings.registry import is_allowed_url
 
@@ -78,6 +78,7 @@ def fetch(
     file: Path,
     sha256: str | None,
     *,
+    check: Callable[[Path], object],
     limits: Limits | None = None,
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Record:
@@ -93,6 +94,8 @@ def fetch(
     sha256
         What the file has to have; None where it is not known, and a sha256 that the first answer names (as Hugging
         Face's do) is taken then.
+    check
+        Raises CheckpointError where a file is not what was asked for; called before the file gets its name.
     on_progress
         Told how many bytes are here, of how many, None where the server does not say.
 
@@ -108,7 +111,7 @@ def fetch(
         with _alone(file):
             download = _Download(url, file, limits or Limits(), on_progress)
             download.run()
-            return download.finish(sha256)
+            return download.finish(sha256, check)
     except DownloadError:
         raise
     except OSError as error:
@@ -286,7 +289,7 @@ class _Download:
                 "Make room, or set COHORTSEG_MODELS_PATH to a folder with more.",
             )
 
-    def finish(self, known_sha256: str | None) -> Record:
+    def finish(self, known_sha256: str | None, check: Callable[[Path], object]) -> Record:
         """Check the part, rename it to its final name and write its record."""
         sha256, expected = sha256_of(self.part), known_sha256 or self.named_sha256
         if expected is not None and sha256 != expected:
@@ -294,7 +297,7 @@ class _Download:
                 self.resumed = False
                 self._forget()
                 self.run()
-                return self.finish(known_sha256)
+                return self.finish(known_sha256, check)
             self._forget()
             raise DownloadError(
                 f"{self.file.name} from {self.url} has the sha256 {sha256}",
@@ -304,6 +307,7 @@ class _Download:
         if (kind := kind_of(self.part)) not in _CHECKPOINTS:
             self._forget()
             raise self._not_a_checkpoint(kind)
+        self._check_content(check)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         record = Record(self.url, sha256, self.part.stat().st_size, expected is not None, now)
         os.replace(self.part, self.file)
@@ -313,16 +317,29 @@ class _Download:
         self.source.unlink(missing_ok=True)
         return record
 
+    def _check_content(self, check: Callable[[Path], object]) -> None:
+        try:
+            check(self.part)
+        except CheckpointError as error:
+            self._forget()
+            raise DownloadError(
+                f"{self.url} gave another file: {error.found.replace(self.part.name, self.file.name)}",
+                error.expected,
+                f"Check the address, or copy the right file to {self.file} by other means.",
+            ) from error
+
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.source.unlink(missing_ok=True)
 
     def _not_a_checkpoint(self, kind: Kind) -> DownloadError:
+        hint = "Check the address"
+        if kind is Kind.WEB_PAGE:
+            hint = "A login page or a proxy may stand in between: open the address in a browser"
         return DownloadError(
             f"{self.url} gave {kind}",
             "a checkpoint or a size model was expected",
-            "A login page or a proxy may stand in between: open the address in a browser, and copy the file to "
-            f"{self.file} by hand.",
+            f"{hint}, and copy the file to {self.file} by hand.",
         )
 
 

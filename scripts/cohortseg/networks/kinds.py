@@ -1,5 +1,6 @@
 """What a file of weights is, by its content: read without torch, and without executing anything in it."""
 
+import re
 import zipfile
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +9,9 @@ _HEAD_BYTES = 2**12
 _NAMES_BYTES = 2**24
 # How torch before 1.6 began its files: a pickled magic number.
 _OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+# How torch with weights_only=True names what a file asks to be looked up in a module, and might call.
+_CODE = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 
 
 class Kind(StrEnum):
@@ -30,10 +34,12 @@ class Kind(StrEnum):
     ZIP = "a zip archive"
     BROKEN_ZIP = "a zip archive, as torch writes, that is cut short or damaged"
     ARCHIVE = "a compressed archive"
+    PICKLE = "a pickled Python object"
     EMPTY = "an empty file"
-    UNKNOWN = "of no kind that cohortseg knows"
+    UNKNOWN = "a file of no kind that cohortseg knows"
 
 
+_OF_TORCH = (Kind.RESIDUAL_UNET, Kind.CELLPOSE4, Kind.OTHER_TORCH)
 _BEGINNINGS = (
     (b"\x89HDF\r\n\x1a\n", Kind.KERAS),
     (b"version https://git-lfs", Kind.POINTER),
@@ -63,10 +69,26 @@ def kind_of(path: Path) -> Kind:
             return _kind_of_names(head + file.read(_NAMES_BYTES))
         if head.startswith(b"\x93NUMPY"):
             return Kind.SIZE_MODEL if b"smean" in head + file.read(_NAMES_BYTES) else Kind.NUMPY
+        if _PICKLE.match(head):
+            return Kind.PICKLE
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
     return _kind_of_text(path, head)
+
+
+def describe_unreadable(path: Path, error: Exception) -> str:
+    """Return what a file is that torch refused with this error, and why, as the end of a sentence.
+
+    What torch itself says of a file that is no table of weights is to read it again and let it execute what it wants.
+    """
+    kind, reason = kind_of(path), str(error)
+    if found := _CODE.search(reason):
+        return f"it asks for the code {found[1]}, and nothing in a file of weights is executed"
+    if kind not in _OF_TORCH:
+        return f"it is {kind}"
+    first = reason.strip().partition("\n")[0] or type(error).__name__
+    return f"it begins as {kind}, and is damaged" + ("" if "weights_only" in first else f" ({first[:200]})")
 
 
 def _kind_of_text(path: Path, head: bytes) -> Kind:

@@ -151,6 +151,17 @@ def load_cellpose4(path: Path) -> tuple[Patches, NetworkFacts]:
     return Patches(network.eval(), _PATCH_PX[backbone]), facts
 
 
+def check_cellpose4(path: Path) -> None:
+    """Check that a file holds an encoder that Cellpose 4 has, which needs none of the code that runs it.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged or holds another network.
+    """
+    _backbone(path, read_tensors(path))
+
+
 def _backbone(path: Path, weights: dict[str, Tensor]) -> str:
     """Return which encoder a state dict has, as Cellpose 4.2 tells them apart (models.py, get_backbone)."""
     if "encoder.cls_token" not in weights and "encoder.pos_embed" in weights:

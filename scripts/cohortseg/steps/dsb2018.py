@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 
 from cohortseg.errors import MissingFileError, TableError
-from cohortseg.settings.training_sheet import TrainingColumns
 from cohortseg.stores.tables import write_tsv
 
 _NEEDED = ("id", "kind")
@@ -50,16 +49,16 @@ def write_dsb2018_sheet(folder: Path, sheet: Path) -> int:
         entries = sorted((entry["id"], entry["kind"]) for entry in reader)
     base = os.path.relpath(folder.absolute(), sheet.absolute().parent)
     rows = [
-        (
-            name,
-            os.path.join(base, "images", f"{name}.png"),
-            os.path.join(base, "labels", f"{name}.tif"),
-            kind,
-            _split(name),
-        )
+        {
+            "sample": name,
+            "image": os.path.join(base, "images", f"{name}.png"),
+            "labels": os.path.join(base, "labels", f"{name}.tif"),
+            "kind": kind,
+            "split": _split(name),
+        }
         for name, kind in entries
     ]
-    write_tsv(sheet, pd.DataFrame(rows, columns=list(TrainingColumns.model_fields)))
+    write_tsv(sheet, pd.DataFrame(rows))
     return len(rows)
 
 

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cohortseg.errors import DeviceError
 from cohortseg.networks.unet import ResidualUNet
 from cohortseg.settings.training import TrainSettings
 from cohortseg.train.crops import Example, example_weights, random_batch
+from cohortseg.train.statistics import measure_statistics
 
 _PREFETCHED = 4
+_MEASURED = 100
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def train(
     """Train a network on labelled images and return it with averaged weights.
 
     The loss is that of Stringer et al. 2021: half the squared error of the flow plus the binary cross-entropy
-    of the cell probability. AdamW, linear warm-up, the schedule of the settings, exponentially averaged weights.
+    of the cell probability. AdamW, linear warm-up, the schedule of the settings, exponentially averaged weights,
+    for which the statistics of the batch normalisation are measured at the end.
 
     Parameters
     ----------
@@ -90,7 +93,8 @@ def train(
             states = {part: kept.state_dict() for part, kept in (("network", network), ("average", average))}
             on_checkpoint({**states, "optimiser": optimiser.state_dict(), "step": step + 1}, progress)
             losses.clear()
-    return average.eval()
+    measure_statistics(average, _fresh_images(examples, settings, device))
+    return average
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
@@ -118,6 +122,14 @@ def _batches(
             if step + _PREFETCHED < settings.steps:
                 ahead.append(pool.submit(random_batch, examples, weights, settings, step + _PREFETCHED))
             yield step, images, targets
+
+
+def _fresh_images(examples: Sequence[Example], settings: TrainSettings, device: torch.device) -> Iterator[Tensor]:
+    """Yield images of batches that the training did not come to, no more than it had."""
+    weights = example_weights(examples, settings.kind_weights)
+    for step in range(settings.steps, settings.steps + min(settings.steps, _MEASURED)):
+        images, _ = random_batch(examples, weights, settings, step)
+        yield torch.from_numpy(images).to(device, memory_format=torch.channels_last)
 
 
 def _shared(network: ResidualUNet, device: torch.device, settings: TrainSettings) -> nn.Module:
@@ -157,10 +169,7 @@ def _step(
 
 
 def _average(average: ResidualUNet, network: ResidualUNet, decay: float) -> None:
-    """Move the averaged weights and normalisation statistics a little towards the present ones."""
+    """Move the averaged weights a little towards the present ones."""
     with torch.no_grad():
-        for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
+        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)

@@ -1,5 +1,6 @@
 """Checkpoints of ours and of Cellpose load as they are; anything else is refused and nothing in it runs."""
 
+import collections
 import hashlib
 import os
 import pickle
@@ -47,6 +48,40 @@ def test_old_checkpoints_without_diameters_get_those_of_their_cellpose(
     }
     torch.save(old, tmp_path / name)
     assert load_checkpoint(tmp_path / name).diameter_px == diameter_px
+
+
+# How Cellpose wrote its networks from 0.6 (2020) to 3.1 (2025): for one GPU or several, with torch before and after
+# its zip files, before and after the diameters, and with the type that mixed precision leaves.
+HISTORICAL: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
+    "plain": lambda state: state,
+    "parallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "without diameters": lambda state: {key: value for key, value in state.items() if not key.startswith("diam_")},
+    "without counts of batches": lambda state: {k: v for k, v in state.items() if not k.endswith("batches_tracked")},
+    "half": lambda state: {key: value.half() if value.is_floating_point() else value for key, value in state.items()},
+    "ordered": collections.OrderedDict,
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("form", HISTORICAL)
+def test_all_forms_in_which_cellpose_has_written_networks_load(
+    tmp_path: Path, network: ResidualUNet, form: str, zipped: bool
+) -> None:
+    path = tmp_path / "CP_2020"
+    torch.save(HISTORICAL[form](network.state_dict()), path, _use_new_zipfile_serialization=zipped)
+    loaded = load_checkpoint(path)
+    assert loaded.diameter_px == (30.0 if form == "without diameters" else 17.5)
+    atol = 1e-2 if form == "half" else 0
+    for got, expected in zip(outputs(loaded.network), outputs(network), strict=True):
+        torch.testing.assert_close(got, expected, atol=atol, rtol=atol)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_networks_of_other_numbers_of_channels_load(tmp_path: Path, n_channels: int) -> None:
+    network = ResidualUNet((n_channels, 4, 8, 16), styled=True)
+    torch.save(network.state_dict(), tmp_path / "x")
+    loaded = load_checkpoint(tmp_path / "x")
+    assert (loaded.facts.n_channels, loaded.n_inputs) == (n_channels, n_channels)
 
 
 def test_our_own_checkpoint_is_half_the_size_and_keeps_weights_to_half_precision(tmp_path: Path) -> None:

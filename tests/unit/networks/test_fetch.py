@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 import torch
 
 from cohortseg.errors import DownloadError
-from cohortseg.networks.fetch import Limits, fetch, record_path
+from cohortseg.networks import load_checkpoint
+from cohortseg.networks.fetch import Limits, Record, record_path
+from cohortseg.networks.fetch import fetch as fetch_checked
 from cohortseg.networks.unet import ResidualUNet
 
 QUICK = Limits(timeout_s=5.0, tries=4, pause_s=0.0)
@@ -108,6 +111,19 @@ def url(shelf: Shelf) -> Iterator[str]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "models" / "cyto9"
+
+
+def fetch(
+    url: str,
+    file: Path,
+    sha256: str | None,
+    *,
+    check: Callable[[Path], object] = lambda file: None,
+    limits: Limits | None = None,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Record:
+    """Fetch a file of which any content is right, unless a test says otherwise."""
+    return fetch_checked(url, file, sha256, check=check, limits=limits, on_progress=on_progress)
 
 
 def left_over(file: Path) -> list[str]:
@@ -204,6 +220,37 @@ def test_another_kind_of_network_is_named(shelf: Shelf, url: str, file: Path) ->
     shelf.content = b"\x89HDF\r\n\x1a\n" + bytes(99)
     with pytest.raises(DownloadError, match="gave an HDF5 file, as StarDist"):
         fetch(url, file, None, limits=QUICK)
+
+
+@pytest.mark.parametrize("content", [b"II*\0 an image", b"PK\x03\x04 cut short", b"\x80\x04K\x07."])
+def test_what_is_no_web_page_is_not_blamed_on_a_login(shelf: Shelf, url: str, file: Path, content: bytes) -> None:
+    shelf.content = content
+    with pytest.raises(DownloadError, match=r"gave an? .*Check the address, and copy the file") as raised:
+        fetch(url, file, None, limits=QUICK)
+    assert "login" not in str(raised.value)
+    assert left_over(file) == []
+
+
+class Exploit:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_file_that_does_not_load_gets_no_name_and_runs_nothing(
+    shelf: Shelf, url: str, file: Path, network: ResidualUNet, tmp_path: Path
+) -> None:
+    hostile = network.state_dict() | {"downsample.more": Exploit(tmp_path / "made")}
+    torch.save(hostile, tmp_path / "hostile")
+    shelf.content = (tmp_path / "hostile").read_bytes()
+    with pytest.raises(DownloadError, match=r"gave another file: cyto9 cannot .*asks for the code \w+\.mkdir"):
+        fetch(url, file, None, check=load_checkpoint, limits=QUICK)
+    assert left_over(file) == []
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("says_length", [True, False])

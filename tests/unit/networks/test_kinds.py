@@ -1,5 +1,6 @@
 """A file of weights is named for what it is, whatever its name."""
 
+import fractions
 import io
 import zipfile
 from pathlib import Path
@@ -34,6 +35,7 @@ CONTENTS = [
     (b"\x40\0\0\0\0\0\0\0" + b'{"a":{"dtype":"F32","shape":[1]}}', Kind.SAFETENSORS),
     (b"II*\0", Kind.IMAGE),
     (b"\x1f\x8b\x08", Kind.ARCHIVE),
+    (b"\x80\x04K\x07.", Kind.PICKLE),
     (b"hello", Kind.UNKNOWN),
 ]
 
@@ -42,8 +44,10 @@ CONTENTS = [
 def test_files_are_told_apart_and_refused_by_name(tmp_path: Path, content: bytes, kind: Kind) -> None:
     (tmp_path / "weights").write_bytes(content)
     assert kind_of(tmp_path / "weights") is kind
-    with pytest.raises(CheckpointError, match=f"weights cannot be read as a checkpoint: it is {kind}"):
+    with pytest.raises(CheckpointError, match=f"weights cannot be read as a checkpoint: it is {kind}") as raised:
         load_checkpoint(tmp_path / "weights")
+    # What torch says of such files is to read them again without weights_only, which would execute them.
+    assert "weights_only" not in str(raised.value)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -71,3 +75,23 @@ def test_size_models_scripts_and_plain_arrays(tmp_path: Path, size_table: dict[s
     assert kind_of(tmp_path / "script.pt") is Kind.TORCHSCRIPT
     with pytest.raises(CheckpointError, match="it is a size model of Cellpose 1 to 3"):
         load_checkpoint(tmp_path / "size.npy")
+
+
+def test_a_checkpoint_with_code_in_it_is_not_called_a_network(tmp_path: Path, network: ResidualUNet) -> None:
+    for zipped in (True, False):
+        torch.save(
+            network.state_dict() | {"more": fractions.Fraction(1, 2)},
+            tmp_path / "x",
+            _use_new_zipfile_serialization=zipped,
+        )
+        with pytest.raises(CheckpointError, match=r"it asks for the code fractions\.Fraction, and nothing") as raised:
+            load_checkpoint(tmp_path / "x")
+        assert "weights_only" not in str(raised.value)
+
+
+def test_a_network_of_an_old_torch_that_is_cut_short_says_so(tmp_path: Path, network: ResidualUNet) -> None:
+    torch.save(network.state_dict(), tmp_path / "x", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "x").read_bytes()
+    (tmp_path / "x").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=r"begins as a residual U-Net of Cellpose 1 to 3 .* is damaged"):
+        load_checkpoint(tmp_path / "x")

@@ -136,7 +136,7 @@ def test_auto_is_bf16_where_the_cpu_has_it_close_to_fp32() -> None:
 
 
 def test_torch_on_a_cpu_refuses_bf16() -> None:
-    with pytest.raises(DeviceError, match="torch on a CPU has no arithmetic in bf16"):
+    with pytest.raises(DeviceError, match="torch on this CPU has no arithmetic in bf16"):
         load(None, backend="torch", precision="bf16")
 
 

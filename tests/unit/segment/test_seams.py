@@ -89,7 +89,8 @@ def test_tiles_give_the_cells_of_a_single_tile(field: Field, tile_px: int) -> No
     tiled = segmented(field.image, tile_px)
     n_whole, n_tiled = int(field.whole.max()), int(tiled.max())
     assert n_whole > 100
-    assert abs(n_tiled - n_whole) <= max(1, 0.002 * n_whole)
+    # One cell in 500; a field of a few hundred has one or two whose probability lies just at the threshold.
+    assert abs(n_tiled - n_whole) <= max(2, 0.002 * n_whole)
     assert average_precision(field.whole, tiled, (0.9,)).ap[0] >= 0.99
     # Nor are cells cut along the seams: along them as many end as without tiles.
     lines = seams(tile_px)
