@@ -47,6 +47,13 @@ class ImageType(StrEnum):
     cv2 = "cv2"
 
 
+class LinkRule(StrEnum):
+    """How links between planes are chosen."""
+
+    best = "best"
+    optimal = "optimal"
+
+
 class _ToStandardError(logging.Handler):
     """Writes to what standard error is at the moment: a progress bar that is shown puts lines above itself."""
 
@@ -168,12 +175,37 @@ def infer(
 def poly2mask(
     directory: Annotated[Path, typer.Argument(help="Folder with polygons.parquet, or with such folders.")],
     output_dir: Annotated[Path | None, typer.Option(help="Where mask.zarr goes. Default: beside the polygons.")] = None,
+    tiff: Annotated[bool, typer.Option("--tiff", help="Also write mask.tif.")] = False,
+    boundaries: Annotated[
+        bool, typer.Option("--boundaries", help="Also write boundaries.zarr: only the outermost pixels of each cell.")
+    ] = False,
+    zarr_format: Annotated[int | None, typer.Option(help="Version of zarr, 2 or 3. Default: 3.")] = None,
 ) -> None:
     """Draw polygons.parquet as a label pyramid, mask.zarr."""
     from cohortseg.steps.poly2mask import masks_of_folder
 
-    for path in masks_of_folder(directory, output_dir):
-        print(path)
+    given = {"tiff": tiff, "boundaries": boundaries, "zarr_format": zarr_format}
+    for path in masks_of_folder(directory, output_dir, {k: v for k, v in given.items() if v is not None}):
+        print_at_once(str(path))
+
+
+@app.command()
+def mask2poly(
+    masks: Annotated[
+        list[Path], typer.Argument(help="Label images: TIFF, PNG, NPY or OME-Zarr labels.", metavar="MASK...")
+    ],
+    output: Annotated[Path, typer.Option(help="Where a folder with polygons.parquet goes for each mask.")],
+    plane: Annotated[int | None, typer.Option(min=0, help="Plane of files with several.")] = None,
+    as_stack: Annotated[
+        bool, typer.Option("--as-stack", help="The masks are the planes of a stack, in the order given.")
+    ] = False,
+) -> None:
+    """Trace label images into polygons.parquet, which poly2mask and stitch take; labels keep their numbers."""
+    from cohortseg.steps.mask2poly import polygons_of_masks
+
+    for traced in polygons_of_masks(masks, output, plane=plane, as_stack=as_stack):
+        parts = f", {traced.n_in_parts} of them in several parts" if traced.n_in_parts else ""
+        print_at_once(f"{traced.folder}: {traced.n_cells} cells{parts}")
 
 
 @app.command()
@@ -186,11 +218,22 @@ def stitch(
     num_process: Annotated[
         int | None, typer.Option(help="Most workers; 0 stays in the main process. Default: 8.")
     ] = None,
+    rule: Annotated[LinkRule | None, typer.Option(help="How links are chosen. Default: best.")] = None,
+    max_gap: Annotated[int | None, typer.Option(help="Planes that a cell may be missing from. Default: 0.")] = None,
+    min_planes: Annotated[int | None, typer.Option(help="3D cells in fewer planes are dropped. Default: 1.")] = None,
+    z_step_um: Annotated[float | None, typer.Option(help="Distance between planes, for volumes in µm³.")] = None,
 ) -> None:
     """Link the cells of a stack's planes into 3D cells."""
     from cohortseg.steps.stitch import stitch_folder
 
-    given = {"iou_threshold": iou_threshold, "num_process": num_process}
+    given = {
+        "iou_threshold": iou_threshold,
+        "num_process": num_process,
+        "rule": None if rule is None else rule.value,
+        "max_gap": max_gap,
+        "min_planes": min_planes,
+        "z_step_um": z_step_um,
+    }
     objects, output = stitch_folder(directory, output_dir, {k: v for k, v in given.items() if v is not None})
     print(f"{len(objects)} objects, {int((objects['n_planes'] > 1).sum())} of them over several planes, in {output}")
 

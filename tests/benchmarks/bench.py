@@ -7,20 +7,23 @@ rows that need it are left out, and the table says so.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import tifffile
 from made import DIAMETER_PX, base_field, noisy_flows, write_tiff
+from made_planes import write_plane
 from numpy.typing import NDArray
-from processes import ROOT, Ran, describe_machine, infer, memory_bytes, run
+from processes import ROOT, Ran, describe_machine, infer, memory_bytes, n_cores, run
 from tables import header, median, megapixels_per_s, row, stages
 
 from cohortseg.evaluate import average_precision
@@ -213,18 +216,88 @@ def _cellpose_at(bench: Run, python: Path, side_px: int) -> list[str]:
     return [theirs, _scaling_row(side_px, "the same network", ours)]
 
 
+def rasterise(bench: Run) -> list[str]:
+    """Draw made polygons: by us from the file to a compressed pyramid, by others into an array in memory."""
+    side_px, polygons = bench.given.raster_side, bench.folder / "polygons.parquet"
+    n_cells = write_plane(polygons, side_px, 0)
+    script, mask = HERE / "rasterising.py", bench.folder / "mask.zarr"
+    with_rasterio = find_spec("rasterio") is not None
+    theirs = "rasterio" if with_rasterio else "skimage"
+    name = "`rasterio.features.rasterize`" if with_rasterio else "`skimage.draw.polygon`, for want of rasterio"
+    ways = {
+        f"{name}, the array only": (theirs, 1),
+        "cohortseg, from file to pyramid, 1 worker": ("ours", 1),
+        f"cohortseg, from file to pyramid, {n_cores()} workers": ("ours", n_cores()),
+    }
+    lines = [f"## Rasterising, {side_px:,}² px with {n_cells:,} cells", ""]
+    lines += header("", "s", "ratio", "peak, GB", "the same pixels")
+    reference, checksum = None, None
+    for way, (what, workers) in ways.items():
+        command = [sys.executable, str(script), what, str(polygons), str(mask), str(side_px), str(workers)]
+        rans = [run(command) for _ in range(bench.given.repeats)]
+        seconds, found = median([ran.said["seconds"] for ran in rans]), rans[0].said["checksum"]
+        reference, checksum = reference or seconds, checksum or found
+        peak = max(ran.peak_bytes for ran in rans) / 2**30
+        same = "yes" if found == checksum else "no"
+        lines.append(row(way, f"{seconds:.1f}", f"{reference / seconds:.1f} ×", f"{peak:.2f}", same))
+    return [*lines, "", f"Medians of {bench.given.repeats}.", ""]
+
+
+STITCHED = {"strtree": "STRtree and IoU of polygons", "stitch3d": "`cellpose.utils.stitch3D`", "ours": "cohortseg"}
+STITCH3D_LIMIT_PX = 4000
+"""Its table of all cells by all cells takes 0.8 GB here, and 31 GB at 10,000 px."""
+STRTREE_LIMIT_PX = 20_000
+
+
+def stitch(bench: Run) -> list[str]:
+    """Link the cells of two made planes, from parquet files to parquet files, by us and by the references."""
+    cores = min(bench.given.stitch_cores, n_cores())
+    lines = [f"## Stitching two planes on {cores} cores", ""]
+    lines += header("side, px", "cells", "", "process, s", "ratio", "without start-up, s", "ratio", "peak, GB", "links")
+    told = []
+    for side_px in sorted(bench.given.stitch_sides):
+        planes = [bench.folder / f"{side_px}_{plane}.parquet" for plane in (0, 1)]
+        cells = ", ".join(f"{write_plane(path, side_px, plane):,}" for plane, path in enumerate(planes))
+        limits = {"strtree": STRTREE_LIMIT_PX, "stitch3d": STITCH3D_LIMIT_PX}
+        methods = [method for method in STITCHED if side_px <= limits.get(method, side_px)]
+        rans, links = {}, {}
+        for method in methods:
+            output = bench.folder / f"{method}_{side_px}"
+            command = [sys.executable, HERE / "stitching.py", method, *planes, output, str(side_px), str(cores)]
+            repeats = bench.given.repeats if method == "ours" else 1
+            rans[method] = [run(command) for _ in range(repeats)]
+            links[method] = np.load(output / "links.npy")
+            shutil.rmtree(output)
+        ours = _medians(rans["ours"])
+        for method, those in rans.items():
+            process_s, net_s = _medians(those)
+            # What drawing its label images took and held is not its own.
+            whole = ["", ""] if method == "stitch3d" else [f"{process_s:.1f}", f"{process_s / ours[0]:.1f} ×"]
+            net = [f"{net_s:.2f}", f"{net_s / ours[1]:.1f} ×"]
+            peak = f"{max(ran.peak_bytes for ran in those) / 2**30:.2f}"
+            same = "the same" if np.array_equal(links[method], links["ours"]) else "OTHERS"
+            found = f"{len(links[method]):,}, {same}"
+            lines.append(row(f"{side_px:,}", cells, STITCHED[method], *whole, *net, peak, found))
+        told.append(f"{side_px:,} px: {stages(rans['ours'][-1].said['seconds'])}")
+        for path in planes:
+            path.unlink()
+    return [*lines, "", f"Medians of {bench.given.repeats} for cohortseg; seconds by stage: {'; '.join(told)}.", ""]
+
+
 PARTS: dict[str, Callable[[Run], list[str]]] = {
     "whole": whole,
     "postprocess": postprocess,
     "real": real_flows,
     "scaling": scaling,
+    "rasterise": rasterise,
+    "stitch": stitch,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _options(arguments)
     what = given.what or list(PARTS)
-    needs_cellpose = set(what) - {"scaling"} or given.cellpose_side
+    needs_cellpose = set(what) - {"scaling", "rasterise", "stitch"} or given.cellpose_side
     with tempfile.TemporaryDirectory(dir=given.scratch) as name:
         bench = Run(Path(name), cellpose3() if needs_cellpose else None, given)
         file = None if given.output is None else given.output.open("w", encoding="utf-8")
@@ -247,6 +320,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--flow-side", type=int, default=4096, help="of `postprocess`, in px")
     parser.add_argument("--sides", type=int, nargs="+", default=[2048, 4096, 8192, 16384], help="of `scaling`, in px")
     parser.add_argument("--cellpose-side", type=int, help="run Cellpose at this side of `scaling` too")
+    parser.add_argument("--raster-side", type=int, default=10_000, help="of `rasterise`, in px")
+    sides = [STITCH3D_LIMIT_PX, 10_000, STRTREE_LIMIT_PX, 80_000]
+    parser.add_argument("--stitch-sides", type=int, nargs="+", default=sides, help="of `stitch`, in px")
+    parser.add_argument("--stitch-cores", type=int, default=2, help="cores that each method of `stitch` may use")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of real images")
     parser.add_argument("--output", type=Path, help="write the tables there too")
     parser.add_argument("--scratch", help="folder for images and results; the default is the system's")

@@ -46,6 +46,34 @@ def test_scaling_prints_a_row_for_each_side(tmp_path: Path) -> None:
     assert (tmp_path / "tables.md").read_text() == printed
 
 
+def test_stitching_is_compared_with_the_references_and_links_are_the_same() -> None:
+    printed = run("bench.py", "stitch", "--stitch-sides", "1040", "--repeats", "1")
+    head, _, *methods = rows(printed)
+    links = head.index("links")
+    assert [row[2] for row in methods] == ["STRtree and IoU of polygons", "`cellpose.utils.stitch3D`", "cohortseg"]
+    assert [row[links].split(", ")[1] for row in methods] == ["the same"] * 3
+    assert 500 < int(methods[-1][links].split(", ")[0]) < 676
+
+
+def test_made_planes_are_cells_apart_that_their_table_describes(tmp_path: Path) -> None:
+    from made_planes import write_plane
+
+    from cohortseg import rasterise
+    from cohortseg.shapes import rasterise_into
+    from cohortseg.stores.polygons import read_polygons
+
+    whole = Box(0, 0, 1200, 1200)
+    for plane in (0, 1):
+        n_cells = write_plane(tmp_path / "p.parquet", 1200, plane)
+        table = read_polygons(tmp_path / "p.parquet", columns=None, box=None)
+        labels, overlapped_px = rasterise_into(table.geometry.to_numpy(), table["cell_id"].to_numpy(), whole)
+        assert table["cell_id"].tolist() == list(range(1, n_cells + 1))
+        assert overlapped_px == 0
+        assert np.bincount(labels.ravel())[1:].tolist() == table["area_px"].tolist()
+        centre = np.argwhere(rasterise(table, (1200, 1200)) == 7).mean(axis=0) + 0.5
+        np.testing.assert_allclose(centre, table.loc[6, ["centroid_y", "centroid_x"]].to_numpy(float))
+
+
 def test_a_post_processing_is_compared_with_that_of_cellpose(tmp_path: Path) -> None:
     from bench import Run, postprocess
 
@@ -54,6 +82,13 @@ def test_a_post_processing_is_compared_with_that_of_cellpose(tmp_path: Path) -> 
     assert theirs[0].startswith("`compute_masks`, Cellpose 4")
     assert abs(int(ours[head.index("cells")]) - 56) <= 3
     assert float(theirs[head.index("our AP@0.9 against it")]) > 0.9
+
+
+def test_rasterising_draws_what_others_draw() -> None:
+    printed = run("bench.py", "rasterise", "--raster-side", "400", "--repeats", "1")
+    head, _, *ways = rows(printed)
+    assert "400² px with 100 cells" in printed
+    assert [way[head.index("the same pixels")] for way in ways] == ["yes"] * 3
 
 
 def test_the_gpus_benchmark_runs_on_a_cpu() -> None:

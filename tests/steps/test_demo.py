@@ -24,7 +24,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def samples(demo: Path) -> dict[str, Sample]:
     settings = load_settings(read_yaml(demo / "config.yaml"))
     rows = read_sheet(demo / settings.samples)
-    parsed = parse_sheet(rows, str(demo), settings, lambda path: Path(path).is_file())
+    parsed = parse_sheet(rows, str(demo), settings, lambda path: Path(path).is_file(), lambda *_: 1)
     return {sample.sample: sample for sample in parsed}
 
 

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from cohortseg.errors import MissingFileError, SampleSheetError, SettingsError
-from cohortseg.steps.plan import make_plan
+from cohortseg.steps.plan import count_planes_if_there, make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "sample\timage\tstack\tz_index\tdiameter\tlabels\n"
@@ -40,6 +42,32 @@ def test_a_plan_holds_samples_with_effective_settings_and_stacks_in_z_order() ->
     assert plan["samples"]["lone"]["labels"] == "a.tif"
     assert plan["samples"]["up"]["labels"] is None
     assert plan["results"] == "results"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_plan_names_the_planes_that_are_compared() -> None:
+    assert make_plan(CONFIG)["pairs"] == {"s": [{"lower": "down", "upper": "up", "lower_z": -1, "upper_z": 2}]}
+    apart = CONFIG | {"stitch": {"z_step_um": 1.0, "max_distance_um": 2.0}}
+    assert make_plan(apart)["pairs"] == {"s": []}
+
+
+def test_a_file_of_all_planes_is_a_stack_as_long_as_it_can_be_opened(folder: Path) -> None:
+    planes = np.zeros((3, 8, 9), np.uint8)
+    tifffile.imwrite(folder / "deep.tif", planes, photometric="minisblack", metadata={"axes": "ZYX"})
+    (folder / "sheets" / "samples.tsv").write_text("sample\timage\tplane\ndeep\t../deep.tif\tall\nb\t../b.tif\t\n")
+    plan = make_plan(CONFIG)
+    assert list(plan["samples"]) == ["deep_z000", "deep_z001", "deep_z002", "b"]
+    assert plan["samples"]["deep_z002"]["segment"]["plane"] == 2
+    assert plan["samples"]["deep_z002"]["image"] == "deep.tif"
+    assert [plane["sample"] for plane in plan["stacks"]["deep"]] == ["deep_z000", "deep_z001", "deep_z002"]
+    assert [(pair["lower_z"], pair["upper_z"]) for pair in plan["pairs"]["deep"]] == [(0, 1), (1, 2)]
+    (folder / "deep.tif").write_bytes(b"II*")
+    with pytest.raises(
+        SampleSheetError, match=r"sample 'deep': plane is all but the planes of image .* cannot be counted"
+    ):
+        make_plan(CONFIG)
+    trusting = make_plan(CONFIG, lambda _: True, count_planes_if_there)
+    assert list(trusting["samples"]) == ["b"], "the jobs of other samples go on"
 
 
 @pytest.mark.usefixtures("folder")

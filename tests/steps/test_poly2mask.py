@@ -19,7 +19,7 @@ from cohortseg.stores.labels import open_labels
 def test_the_shape_comes_from_metadata(sample: Any, tmp_path: Path) -> None:
     for path in (sample.polygons, sample.metadata):
         shutil.copy(path, tmp_path)
-    (mask,) = masks_of_folder(tmp_path, None)
+    (mask,) = masks_of_folder(tmp_path, None, {})
     assert mask == tmp_path / "mask.zarr"
     stored, whole = open_labels(mask), Box(0, 0, *sample.pixels.shape)
     np.testing.assert_array_equal(stored.read(whole), label_reader(sample.polygons)(whole))
@@ -30,7 +30,7 @@ def test_other_peoples_polygons_are_drawn_up_to_their_largest_coordinates(tmp_pa
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
         table.to_parquet(tmp_path / name / "polygons.parquet")
-    masks = list(masks_of_folder(tmp_path, tmp_path / "out"))
+    masks = list(masks_of_folder(tmp_path, tmp_path / "out", {}))
     assert masks == [tmp_path / "out" / name / "mask.zarr" for name in ("a", "b")]
     stored = open_labels(masks[0])
     assert stored.shape == (9, 12)
@@ -43,7 +43,7 @@ def test_other_peoples_polygons_are_drawn_up_to_their_largest_coordinates(tmp_pa
 
 def test_a_folder_without_polygons_is_told(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"holds no polygons\.parquet; a folder of `cohortseg infer`"):
-        list(masks_of_folder(tmp_path, None))
+        list(masks_of_folder(tmp_path, None, {}))
 
 
 @pytest.mark.parametrize("metadata", ["{", '{"mask_shape": [3]}', '{"mask_shape": [0, 4]}', "[]"])
@@ -51,5 +51,5 @@ def test_damaged_metadata_is_told_and_no_mask_is_left(metadata: str, sample: Any
     shutil.copy(sample.polygons, tmp_path)
     (tmp_path / "metadata.json").write_text(metadata)
     with pytest.raises(TableError, match=r"metadata\.json"):
-        list(masks_of_folder(tmp_path, None))
+        list(masks_of_folder(tmp_path, None, {}))
     assert not (tmp_path / "mask.zarr").exists()

@@ -1,6 +1,9 @@
 """Step stitch: the planes of a stack in, its 3D cells out."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ from cohortseg.segment.table import cell_table
 from cohortseg.settings import RasteriseSettings, StitchSettings
 from cohortseg.steps import stitch
 from cohortseg.steps.assemble import write_configs
+from cohortseg.steps.overlaps import overlap_files
 from cohortseg.steps.stitch import stitch_folder
 from cohortseg.stores.labels import open_labels
 from cohortseg.stores.polygons import PolygonWriter
+from cohortseg.stores.tables import write_parquet
 
 SHAPE = (40, 60)
 
@@ -80,11 +85,80 @@ def test_the_3d_mask_holds_the_ids_of_the_objects(stack: Path) -> None:
     stitch_folder(stack, None, {"num_process": 0})
     ImageLabel.from_zarr(zarr.open_group(stack / "3d_mask.zarr", mode="r"))
     stored = open_labels(stack / "3d_mask.zarr")
-    assert stored.shape == (3, *SHAPE)
-    ids = {"low": [0, 1, 2], "mid": [0, 2, 1], "top": [0, 1, 3]}
-    for z, name in enumerate(("low", "mid", "top")):
-        expected = np.array(ids[name], np.uint32)[PLANES[name]]
+    assert stored.shape == (6, *SHAPE), "z_index 2 to 7, those without a plane as empty slices"
+    ids = {0: ("low", [0, 1, 2]), 1: ("mid", [0, 2, 1]), 5: ("top", [0, 1, 3])}
+    for z in range(6):
+        name, of_plane = ids.get(z, ("low", [0, 0, 0]))
+        expected = np.array(of_plane, np.uint32)[PLANES[name]]
         np.testing.assert_array_equal(stored.read_plane(z, Box(0, 0, *SHAPE)), expected)
+
+
+def test_planes_at_an_even_spacing_are_slices_without_gaps_at_their_real_distance(stack: Path) -> None:
+    write_configs(stack / "configs.yml", [("low", 10), ("mid", 13), ("top", 16)])
+    stitch_folder(stack, None, {"z_step_um": 0.5})
+    group = zarr.open_group(stack / "3d_mask.zarr", mode="r")
+    assert open_labels(stack / "3d_mask.zarr").shape == (3, *SHAPE)
+    scale = group.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale == [1.5, 0.5, 0.5]
+    report = json.loads((stack / "link_report.json").read_text())
+    assert report["mask"] == {"first_z_index": 10, "z_index_step": 3, "slices": 3}
+
+
+def test_a_cell_missing_from_a_plane_goes_on_across_the_gap(stack: Path) -> None:
+    write_plane(stack / "mid", plane(Box(30, 50, 40, 60)), None)
+    write_configs(stack / "configs.yml", [("low", 0), ("mid", 1), ("top", 2)])
+    objects, _ = stitch_folder(stack, None, {"max_gap": 1})
+    assert objects[["n_planes", "z_min", "z_max", "n_gaps"]].to_numpy().tolist() == [
+        [2, 0, 2, 1],
+        [1, 0, 0, 0],
+        [2, 1, 2, 0],
+    ]
+
+
+def test_objects_in_too_few_planes_are_in_no_output_and_counted(stack: Path, caplog: Any) -> None:
+    caplog.set_level("INFO")
+    objects, _ = stitch_folder(stack, None, {"min_planes": 2})
+    assert objects[["cell_id", "n_planes"]].to_numpy().tolist() == [[1, 3], [2, 2]]
+    assert set(geopandas.read_parquet(stack / "3d_polygons.parquet")["cell_id"]) == {1, 2}
+    top = open_labels(stack / "3d_mask.zarr").read_plane(5, Box(0, 0, *SHAPE))
+    np.testing.assert_array_equal(top, np.array([0, 1, 0], np.uint32)[PLANES["top"]])
+    report = json.loads((stack / "link_report.json").read_text())
+    assert report["dropped"] == {"objects": 1, "cells": 1, "min_planes": 2}
+    assert "objects in fewer than 2 planes, dropped: 1" in caplog.text
+
+
+def test_the_link_report_tells_links_and_starts_and_ends(stack: Path) -> None:
+    stitch_folder(stack, None, {"rule": "optimal"})
+    report = json.loads((stack / "link_report.json").read_text())
+    assert (report["n_cells"], report["n_objects"], report["n_links"]) == (6, 3, 3)
+    assert [plane["starts"] for plane in report["planes"]] == [2, 0, 1]
+    assert [plane["ends"] for plane in report["planes"]] == [0, 1, 2]
+    assert sum(report["iou_histogram"]["counts"]) == 3
+    assert report["settings"]["rule"] == "optimal"
+    assert report["through_z"] == {"cells": [1], "z_index": [2, 3, 7], "images": 0}
+    assert (stack / "through_z.png").is_file()
+
+
+def test_planes_too_far_apart_are_told_and_not_linked(stack: Path, caplog: Any) -> None:
+    objects, _ = stitch_folder(stack, None, {"z_step_um": 1.0, "max_distance_um": 2.0})
+    assert "planes 3 and 7 are not linked: farther apart than max_distance_um" in caplog.text
+    assert objects["n_planes"].tolist() == [2, 2, 1, 1]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    paths = [folder / name for name in ("3d_polygons.parquet", "objects.parquet", "link_report.json", "through_z.png")]
+    paths += sorted(path for path in (folder / "3d_mask.zarr").rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_workers_and_reruns_give_the_same_bytes(stack: Path, tmp_path: Path) -> None:
+    given = {"rule": "optimal", "max_gap": 2, "splits": "join"}
+    made = []
+    for number in (1, 2, 8, 8):
+        stitch_folder(stack, tmp_path / "out", given | {"num_process": number})
+        made.append(files_of(tmp_path / "out"))
+    assert made[0] == made[1] == made[2] == made[3]
+    assert len(made[0]) > 5
 
 
 def test_options_change_the_threshold_and_the_place(stack: Path, tmp_path: Path) -> None:
@@ -105,6 +179,10 @@ def test_without_an_order_the_planes_state_it(stack: Path) -> None:
 
 def test_a_workflows_stack_finds_its_planes_among_the_samples(stack: Path, job: Callable[..., Any]) -> None:
     write_configs(stack / "stacks" / "s" / "configs.yml", [("low", 2), ("mid", 3), ("top", 7)])
+    for pair in ((2, 3), (3, 7)):
+        folders = [stack / {2: "low", 3: "mid", 7: "top"}[z] / "polygons.parquet" for z in pair]
+        table = overlap_files(*folders, SHAPE, workers=1)
+        write_parquet(stack / "stacks" / "s" / "overlaps" / f"{pair[0]}_{pair[1]}.parquet", table)
     snakemake = job(
         "stitch",
         input={"configs": stack / "stacks" / "s" / "configs.yml"},
@@ -115,8 +193,27 @@ def test_a_workflows_stack_finds_its_planes_among_the_samples(stack: Path, job: 
     stitch.main(snakemake)
     for name in ("3d_polygons.parquet", "objects.parquet", "3d_mask.zarr"):
         assert (stack / "stacks" / "s" / name).exists()
+    stored = files_of(stack / "stacks" / "s")
     objects, _ = stitch_folder(stack / "stacks" / "s", None, {})
     assert len(objects) == 3
+    assert files_of(stack / "stacks" / "s") == stored, "with the overlaps of the workflow or its own"
+
+
+def test_a_killed_job_leaves_nothing_half_made_and_its_rerun_the_same_bytes(stack: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    stitch_folder(stack, whole, {})
+    script = f"""
+import os, signal
+from pathlib import Path
+from cohortseg.steps import stitch
+stitch._object_reader = lambda *_: lambda box: os.kill(os.getpid(), signal.SIGKILL)
+stitch.stitch_folder(Path({str(stack)!r}), Path({str(killed)!r}), {{}})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (killed / "3d_mask.zarr").exists()
+    stitch_folder(stack, killed, {})
+    assert files_of(killed) == files_of(whole)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +227,9 @@ def test_a_workflows_stack_finds_its_planes_among_the_samples(stack: Path, job: 
         ([("low", 0), ("lost", 1)], MissingFileError, "plane lost has no polygons.parquet; it was looked for in"),
         ([("low", 0), ("../low", 1)], StackError, "image_name '../low' in configs.yml; the name of a folder"),
         ([("low", 0), ("..", 1)], StackError, "the name of a folder was expected"),
-        ([("low", 4), ("mid", 4)], StackError, "4"),
+        ([("low", 4), ("mid", 4)], StackError, "two planes have z_index 4"),
+        ([("low", 0), ("mid", 1), ("top", 1_000_000)], StackError, "z_index from 0 to 1000000 without an even step"),
+        ([("low", 0), ("twice", 1)], TableError, "twice/polygons.parquet are not a numbering"),
         ([("low", 0), ("wide", 1)], StackError, "shape|40"),
         ([("low", 0), ("foreign", 1)], TableError, "area_px"),
     ],
@@ -143,6 +242,9 @@ def test_planes_that_do_not_fit_together_are_told(
         write_plane(stack / name, plane(Box(1, 1, 9, 9), shape=(40, 80) if name == "wide" else SHAPE), None)
     table = geopandas.read_parquet(stack / "low" / "polygons.parquet")
     table[["cell_id", "geometry"]].to_parquet(stack / "foreign" / "polygons.parquet")
+    (stack / "twice").mkdir()
+    write_plane(stack / "twice", PLANES["low"], None)
+    table.assign(cell_id=1).to_parquet(stack / "twice" / "polygons.parquet")
     write_configs(stack / "configs.yml", order)
     with pytest.raises(error, match=message):
         stitch_folder(stack, None, {})

@@ -98,6 +98,24 @@ def test_a_folder_becomes_planes_and_they_3d_cells(cohortseg_command: Command, f
     assert stitched.out == f"{n_cells} objects, {n_cells} of them over several planes, in planes_results\n"
 
 
+def test_label_images_become_polygons_masks_and_3d_cells(cohortseg_command: Command, tmp_path: Path) -> None:
+    labels = crowded_field((90, 100), n_cells=12, diameter_px=20.0, seed=2)[1].astype(np.uint16)
+    tifffile.imwrite(tmp_path / "top.tif", labels)
+    np.save(tmp_path / "bottom.npy", np.where(labels == 3, 0, labels))
+    traced = cohortseg_command("mask2poly", "top.tif", "bottom.npy", "--output", "stack", "--as-stack")
+    assert (traced.status, traced.out) == (0, "stack/top: 12 cells\nstack/bottom: 11 cells\n")
+    drawn = cohortseg_command("poly2mask", "stack", "--tiff", "--boundaries", "--zarr-format", 2)
+    assert (drawn.status, drawn.out) == (0, "stack/bottom/mask.zarr\nstack/top/mask.zarr\n")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "stack" / "top" / "mask.tif"), labels)
+    assert (tmp_path / "stack" / "top" / "boundaries.zarr" / ".zgroup").is_file()
+    optimal = ("--rule", "optimal", "--max-gap", 1, "--min-planes", 2, "--z-step-um", 1.5)
+    chosen = cohortseg_command("stitch", "stack", "--num-process", 0, *optimal)
+    assert chosen.out.startswith("11 objects, 11 of them over several planes")
+    stitched = cohortseg_command("stitch", "stack", "--num-process", 0)
+    assert stitched.status == 0
+    assert stitched.out.startswith("12 objects, 11 of them over several planes")
+
+
 def test_options_that_are_not_given_leave_the_config_file_alone(
     cohortseg_command: Command, field: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +140,9 @@ def test_options_that_are_not_given_leave_the_config_file_alone(
         (("infer", "--image-path", "field.tif", "--channels", ""), "channels"),
         (("infer", "--image-dir", "mixed"), "1 of 2 images failed: text.tif; the others are done"),
         (("poly2mask", "mixed"), "mixed holds no polygons.parquet"),
+        (("poly2mask", "mixed", "--zarr-format", "1"), "allowed: 2 or 3"),
+        (("mask2poly", "none.tif", "--output", "out"), "none.tif does not exist"),
+        (("mask2poly", "text.tif", "--output", "out"), "text.tif is not a TIFF file"),
         (("stitch", "mixed"), "mixed holds no planes"),
         (("stitch", "order"), "is not the order of a stack"),
     ],
@@ -160,7 +181,7 @@ def test_debug_shows_the_traceback(field: Path) -> None:
         main(["--debug", "infer", "--image-path", str(text), "--device", "cpu"])
 
 
-@pytest.mark.parametrize("command", ["infer", "poly2mask", "stitch", "demo"])
+@pytest.mark.parametrize("command", ["infer", "poly2mask", "mask2poly", "stitch", "demo"])
 def test_every_command_explains_itself(cohortseg_command: Command, command: str) -> None:
     ended = cohortseg_command(command, "--help")
     assert ended.status == 0
@@ -172,7 +193,8 @@ def test_the_flags_are_those_that_are_promised(cohortseg_command: Command) -> No
     promised = {
         "infer": "image-path image-dir output-dir model-type model-path size-model-path scale diameter channels "
         "channel-last image-type page device config-file",
-        "poly2mask": "output-dir",
+        "poly2mask": "output-dir tiff boundaries zarr-format",
+        "mask2poly": "output plane as-stack",
         "stitch": "output-dir iou-threshold num-process",
     }
     for command, flags in promised.items():

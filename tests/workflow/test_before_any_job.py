@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -14,6 +16,7 @@ ALL_JOBS = {(rule, sample) for rule in SAMPLE_RULES for sample in ("z0", "z1", "
     ("evaluate", "lone"),
     ("evaluate_cohort", ""),
     ("assemble", "pair"),
+    ("overlaps", "pair"),
     ("stitch", "pair"),
     ("report", ""),
 }
@@ -41,15 +44,24 @@ def test_the_whole_cohort_is_planned_on_one_machine_and_on_slurm(fresh: Any, pro
         ("polygons", {"segment"}),
         ("masks", {"segment", "rasterise"}),
         ("cells", {"segment", "quantify"}),
-        ("stacks", {"segment", "assemble", "stitch"}),
+        ("stacks", {"segment", "assemble", "overlaps", "stitch"}),
         ("evaluations", {"segment", "evaluate", "evaluate_cohort"}),
-        ("report", {"segment", "quantify", "evaluate", "assemble", "stitch", "report"}),
+        ("report", {"segment", "quantify", "evaluate", "assemble", "overlaps", "stitch", "report"}),
     ],
 )
 def test_each_capability_has_a_target_that_runs_no_more_than_it_needs(
     fresh: Any, target: str, expected: set[str]
 ) -> None:
     assert {rule for rule, _ in fresh.planned(target)} - {target} | ({"report"} & {target}) == expected
+
+
+def test_other_forms_of_the_mask_are_made_where_the_config_asks_for_them(fresh: Any) -> None:
+    files = "results/z0/mask.tif", "results/z0/boundaries.zarr"
+    asked = fresh.planned("--config", 'rasterise={"tiff": true, "boundaries": true}', "--", *files)
+    assert asked == {("segment", "z0"), ("rasterise", "z0")}
+    done = fresh.snakemake("--dry-run", files[0])
+    assert done.returncode
+    assert "MissingRuleException" in done.stdout + done.stderr
 
 
 def test_segmentation_asks_for_a_gpu_unless_the_config_says_cpu(fresh: Any) -> None:
@@ -63,6 +75,21 @@ def test_a_repeated_z_index_stops_the_run(fresh: Any) -> None:
     sheet = fresh.folder / "samples.tsv"
     sheet.write_text(sheet.read_text(encoding="utf-8").replace("pair\t1", "pair\t0"), encoding="utf-8")
     assert "row 3, sample 'z1': z_index 0 of stack 'pair' is already used by row 2" in refused(fresh)
+
+
+def test_a_file_of_several_planes_is_a_stack_by_one_row(fresh: Any) -> None:
+    images = fresh.folder / "images"
+    planes = np.stack([tifffile.imread(images / f"z{z}.tif") for z in (0, 1, 0)])
+    tifffile.imwrite(images / "deep.tif", planes, ome=True, photometric="minisblack", metadata={"axes": "ZYX"})
+    (fresh.folder / "samples.tsv").write_text("sample\timage\tplane\ndeep\timages/deep.tif\tall\n", encoding="utf-8")
+    planned = fresh.planned("stacks", "--config", "stitch={max_gap: 1}")
+    assert {job for job in planned if job[0] == "segment"} == {("segment", f"deep_z00{z}") for z in range(3)}
+    assert {("assemble", "deep"), ("overlaps", "deep"), ("stitch", "deep")} < planned
+
+
+def test_a_single_plane_of_which_all_are_wanted_stops_the_run(fresh: Any) -> None:
+    (fresh.folder / "samples.tsv").write_text("sample\timage\tplane\nz\timages/z0.tif\tall\n", encoding="utf-8")
+    assert "row 2, sample 'z': plane is all but" in refused(fresh)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "sample\timage\n"])

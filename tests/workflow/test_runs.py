@@ -1,13 +1,18 @@
 """Real runs: everything is made, and made again only where something changed."""
 
+import json
 import shutil
 from typing import Any
 
 import geopandas
+import numpy as np
 import pandas as pd
+import tifffile
 
 OF_SAMPLES = ("metadata.json", "polygons.parquet", "mask.zarr", "cells.parquet", "preview.png")
-OF_STACKS = ("configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr")
+OF_STACKS = (
+    "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png"
+)  # fmt: skip
 OF_COHORT = (
     "summary.tsv", "cells.parquet", "report.html", "evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"
 )  # fmt: skip
@@ -45,6 +50,7 @@ def test_a_touched_image_reruns_itself_and_what_depends_on_it(finished: Any) -> 
         ("rasterise", "z0"),
         ("quantify", "z0"),
         ("assemble", "pair"),
+        ("overlaps", "pair"),
         ("stitch", "pair"),
         ("report", ""),
     }
@@ -54,7 +60,7 @@ def test_another_min_size_reruns_segmentation_and_below(finished: Any) -> None:
     jobs = finished.planned("--config", "postprocess={min_size: 20}")
     assert {sample for rule, sample in jobs if rule == "segment"} == {"z0", "z1", "lone"}
     assert {rule for rule, _ in jobs} == {
-        "segment", "rasterise", "quantify", "evaluate", "evaluate_cohort", "assemble", "stitch", "report"
+        "segment", "rasterise", "quantify", "evaluate", "evaluate_cohort", "assemble", "overlaps", "stitch", "report"
     }  # fmt: skip
 
 
@@ -112,3 +118,17 @@ def test_a_part_that_fails_is_in_the_report(fresh: Any) -> None:
     report = (fresh.folder / "results" / "cohort" / "report.html").read_text()
     assert "lone.tif is truncated" in report
     assert (fresh.folder / "results" / "z0" / "polygons.parquet").is_file()
+
+
+def test_the_planes_of_one_file_become_the_stack_that_single_files_become(finished: Any) -> None:
+    images, sheet = finished.folder / "images", finished.folder / "samples.tsv"
+    planes = np.stack([tifffile.imread(images / f"z{z}.tif") for z in (0, 1)])
+    tifffile.imwrite(images / "deep.tif", planes, ome=True, photometric="minisblack", metadata={"axes": "ZYX"})
+    sheet.write_text("sample\timage\tplane\tpixel_size_um\ndeep\timages/deep.tif\tall\t0.5\n", encoding="utf-8")
+    finished.run("stacks")
+    pair, deep = (finished.folder / "results" / "stacks" / name for name in ("pair", "deep"))
+    for file in ("objects.parquet", "3d_polygons.parquet", "through_z.png"):
+        assert (deep / file).read_bytes() == (pair / file).read_bytes()
+    assert len(pd.read_parquet(deep / "objects.parquet")) > 0
+    report = json.loads((deep / "link_report.json").read_text(encoding="utf-8"))
+    assert report["through_z"]["images"] == 2

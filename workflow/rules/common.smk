@@ -65,10 +65,20 @@ TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
 COMPARED = f"{RESULTS}/compare/{{compared}}/{{sample}}"
 REPORT = expand(f"{COHORT}/{{file}}", file=["summary.tsv", "cells.parquet", "report.html"])
 OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=PLAN["stacks"])
+LINK_REPORTS = expand(
+    f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=PLAN["stacks"], file=["link_report.json", "through_z.png"]
+)
 STACKS = expand(
     f"{RESULTS}/stacks/{{stack}}/{{file}}",
     stack=PLAN["stacks"],
-    file=["configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr"],
+    file=[
+        "configs.yml",
+        "3d_polygons.parquet",
+        "objects.parquet",
+        "3d_mask.zarr",
+        "link_report.json",
+        "through_z.png",
+    ],
 )
 
 
@@ -120,6 +130,34 @@ def stack_planes(wildcards):
 def of_planes(file):
     """Return an input function: this file of each plane of a stack, in z order."""
     return lambda wildcards: [f"{RESULTS}/{plane['sample']}/{file}" for plane in stack_planes(wildcards)]
+
+
+def images_of_planes(wildcards):
+    """Return the images of the planes of a stack, each once: several planes may be of one file."""
+    images = [PLAN["samples"][plane["sample"]]["image"] for plane in stack_planes(wildcards)]
+    return [local(path) for path in dict.fromkeys(images)]
+
+
+def overlaps_of_stack(wildcards):
+    """Return the overlaps of each two planes of a stack whose cells may be linked."""
+    stack_planes(wildcards)
+    folder = f"{RESULTS}/stacks/{wildcards.stack}/overlaps"
+    return [f"{folder}/{pair['lower_z']}_{pair['upper_z']}.parquet" for pair in PLAN["pairs"][wildcards.stack]]
+
+
+def of_pair(file):
+    """Return an input function: this file of two planes of a stack whose cells may be linked, the lower first."""
+
+    def find(wildcards):
+        stack_planes(wildcards)
+        for pair in PLAN["pairs"][wildcards.stack]:
+            if (str(pair["lower_z"]), str(pair["upper_z"])) == (wildcards.lower_z, wildcards.upper_z):
+                return [f"{RESULTS}/{pair[plane]}/{file}" for plane in ("lower", "upper")]
+        raise WorkflowError(
+            f"planes {wildcards.lower_z} and {wildcards.upper_z} of stack '{wildcards.stack}' are not compared"
+        )
+
+    return find
 
 
 def sample_file(key):

@@ -1,4 +1,9 @@
-# Label image of one sample, as an OME-Zarr pyramid.
+# Label image of one sample, as an OME-Zarr pyramid, and in other forms where the config asks for them.
+
+OTHER_MASKS = {
+    "tiff": f"{RESULTS}/{{sample}}/mask.tif",
+    "boundaries": directory(f"{RESULTS}/{{sample}}/boundaries.zarr"),
+}
 
 
 rule rasterise:
@@ -6,6 +11,7 @@ rule rasterise:
         polygons=f"{RESULTS}/{{sample}}/polygons.parquet",
         metadata=f"{RESULTS}/{{sample}}/metadata.json",
     output:
+        **{name: file for name, file in OTHER_MASKS.items() if PLAN["settings"]["rasterise"][name]},
         mask=directory(f"{RESULTS}/{{sample}}/mask.zarr"),
     log:
         "logs/rasterise/{sample}.log",
@@ -15,7 +21,7 @@ rule rasterise:
         "cells"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,

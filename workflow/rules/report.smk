@@ -8,6 +8,7 @@ rule report:
         previews=PREVIEWS,
         evaluations=EVALUATIONS,
         objects=OBJECTS,
+        links=LINK_REPORTS,
     output:
         summary=f"{COHORT}/summary.tsv",
         cells=f"{COHORT}/cells.parquet",

@@ -1,4 +1,4 @@
-# 3D cells of one stack: the cells of its planes, linked where they overlap.
+# 3D cells of one stack: the cells of its planes, linked by the overlaps that jobs of their own found.
 
 
 rule stitch:
@@ -6,10 +6,14 @@ rule stitch:
         configs=f"{RESULTS}/stacks/{{stack}}/configs.yml",
         polygons=of_planes("polygons.parquet"),
         metadata=of_planes("metadata.json"),
+        overlaps=overlaps_of_stack,
+        images=images_of_planes,
     output:
         polygons3d=f"{RESULTS}/stacks/{{stack}}/3d_polygons.parquet",
         objects=f"{RESULTS}/stacks/{{stack}}/objects.parquet",
         mask3d=directory(f"{RESULTS}/stacks/{{stack}}/3d_mask.zarr"),
+        link_report=f"{RESULTS}/stacks/{{stack}}/link_report.json",
+        through_z=f"{RESULTS}/stacks/{{stack}}/through_z.png",
     log:
         "logs/stitch/{stack}.log",
     benchmark:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from cohortseg.arrays import Labels
 from cohortseg.errors import ImageError
 from cohortseg.kernels._jit import jit
+from cohortseg.kernels._pairs import doubled, slot_of
 
 _FIRST_CAPACITY = 1 << 14
 # Pixels looked at together: few enough to stay in the first cache. A multiple of 8, the bytes of a word.
@@ -54,32 +55,6 @@ def count_overlaps(a: Labels, b: Labels) -> tuple[NDArray[np.uint32], NDArray[np
 
 
 @jit
-def _slot(keys: NDArray[np.uint64], key: np.uint64) -> np.int64:
-    """Return the place of `key` in an open-addressing table, or the empty place (0) where it belongs.
-
-    The table's length is a power of two. Multiplicative hashing: Knuth, The Art of Computer Programming 3, 6.4.
-    """
-    mixed = (key ^ (key >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-    slot = np.int64(mixed >> np.uint64(33)) & np.int64(keys.size - 1)
-    while keys[slot] != np.uint64(0) and keys[slot] != key:
-        slot = (slot + np.int64(1)) & np.int64(keys.size - 1)
-    return slot
-
-
-@jit
-def _doubled(keys: NDArray[np.uint64], counts: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return the table with twice as many places."""
-    more_keys = np.zeros(2 * keys.size, np.uint64)
-    more_counts = np.zeros(2 * keys.size, np.int64)
-    for old in range(keys.size):
-        if keys[old] != np.uint64(0):
-            slot = _slot(more_keys, keys[old])
-            more_keys[slot] = keys[old]
-            more_counts[slot] = counts[old]
-    return more_keys, more_counts
-
-
-@jit
 def _find_runs(a: Labels, b: Labels, changed: NDArray[np.uint8], starts: NDArray[np.int64]) -> int:
     """Write where each run of one pair starts, then the end of the last run; return the number of runs.
 
@@ -111,7 +86,7 @@ def _add_runs(
         left, right = a[starts[run]], b[starts[run]]
         if left != 0 and right != 0:
             key = (np.uint64(left) << np.uint64(32)) | np.uint64(right)
-            slot = _slot(keys, key)
+            slot = slot_of(keys, key)
             n_new += int(keys[slot] == np.uint64(0))
             keys[slot] = key
             counts[slot] += starts[run + 1] - starts[run]
@@ -133,7 +108,7 @@ def _count_pairs(a: Labels, b: Labels) -> tuple[NDArray[np.uint64], NDArray[np.i
         left, right = a[first : first + _CHUNK_PX], b[first : first + _CHUNK_PX]
         n_runs = _find_runs(left, right, changed, starts)
         while 2 * (used + n_runs) > keys.size:
-            keys, counts = _doubled(keys, counts)
+            keys, counts = doubled(keys, counts)
         used += _add_runs(left, right, starts[: n_runs + 1], keys, counts)
     filled = np.flatnonzero(keys)
     return keys[filled], counts[filled]

@@ -6,11 +6,21 @@ from numpy.typing import NDArray
 from cohortseg.arrays import Labels
 from cohortseg.errors import ImageError, TableError
 from cohortseg.kernels._jit import jit
+from cohortseg.kernels.wkb import (
+    _BROKEN,
+    _DONE,
+    _MULTIPOLYGON,
+    _OTHER_KIND,
+    _POLYGON,
+    _error,
+    _head,
+    _read_part,
+)
 
-# Rows of more crossings than this are sorted by numpy, others by insertion.
-_MANY_CROSSINGS = 32
 # Beyond this, half a pixel would soon be lost to rounding.
 _FARTHEST = 2.0**40
+# Pixels in the bounds of most cells.
+_FEW_TOGGLES = 4096
 
 
 def fill_polygons(
@@ -102,6 +112,76 @@ def _check_offsets(offsets: NDArray[np.int64], total: int, name: str) -> None:
         )
 
 
+def draw_wkb(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    values: NDArray[np.uint32],
+    out: Labels,
+    origin: tuple[int, int],
+    first_row: int,
+) -> int:
+    """Do what `fill_polygons` does with Polygons and MultiPolygons in WKB, without copies of all their vertices.
+
+    Parameters
+    ----------
+    data
+        (bytes,) uint8: one geometry after the other, as `wkb.wkb_runs` takes them.
+    offsets
+        (n + 1,) int64: where each geometry begins in `data`, and where the last ends. One of no bytes draws nothing.
+    values
+        (n,) uint32, the value of each geometry.
+    out, origin
+        As for `fill_polygons`.
+    first_row
+        Row of the table that the first geometry is, for messages.
+
+    Returns
+    -------
+    int
+        Pixels that held another nonzero value before a geometry took them.
+
+    Raises
+    ------
+    TableError
+        A geometry is cut off or no (Multi)Polygon, or a vertex is missing, infinite or beyond 2^40 px.
+    """
+    status, row, overwritten = _draw_kernel(data, offsets, values, out, origin[0], origin[1])
+    if status != _DONE:
+        raise _error(status, first_row + row)
+    return int(overwritten)
+
+
+@jit
+def _draw_kernel(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], values: NDArray[np.uint32], out: Labels, y0: int, x0: int
+) -> tuple[int, int, int]:
+    """Return the status, the row that it is of, and the pixels that were taken from others."""
+    longest = 0
+    for row in range(values.size):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    flat, ring_offsets = np.empty(longest // 8 + 2, np.float64), np.zeros(longest // 4 + 2, np.int64)
+    overwritten, toggles = 0, np.zeros(_FEW_TOGGLES, np.bool_)
+    for row in range(values.size):
+        at, end = offsets[row], offsets[row + 1]
+        if at == end:
+            continue
+        kind, _, _, n_parts, inner = _head(data, at, end)
+        if kind == _MULTIPOLYGON:
+            at = inner
+        elif kind == _POLYGON:
+            n_parts = 1
+        else:
+            return _BROKEN if kind < 0 else _OTHER_KIND, row, overwritten
+        for _part in range(n_parts):
+            status, n_rings, at = _read_part(data, at, end, flat, ring_offsets[1:])
+            if status != _DONE:
+                return status, row, overwritten
+            xy = flat[: 2 * ring_offsets[n_rings]].reshape(-1, 2)
+            taken, toggles = _fill_polygon(xy, ring_offsets[: n_rings + 1], values[row], out, (y0, x0), toggles)
+            overwritten += taken
+    return _DONE, 0, overwritten
+
+
 @jit
 def _fill_kernel(
     xy: NDArray[np.float64],
@@ -112,84 +192,109 @@ def _fill_kernel(
     y0: int,
     x0: int,
 ) -> int:
-    height, width = out.shape
-    overwritten = 0
-    # row_ends[r + 1] counts the crossings of row r, then is the end of its stretch of `columns`.
-    row_ends = np.zeros(height + 2, np.int64)
-    columns = np.empty(1024, np.int64)
+    overwritten, toggles = 0, np.zeros(_FEW_TOGGLES, np.bool_)
     for polygon in range(values.size):
-        first, last = polygon_rings[polygon], polygon_rings[polygon + 1]
-        top, bottom = height, 0
-        for ring in range(first, last):
-            begin, end = ring_offsets[ring], ring_offsets[ring + 1]
-            previous = end - 1
-            for vertex in range(begin, end):
-                row0, row1 = _rows_crossed(xy[previous, 1], xy[vertex, 1], y0, height)
-                previous = vertex
-                if row0 < row1:
-                    top, bottom = min(top, row0), max(bottom, row1)
-                for row in range(row0, row1):
-                    row_ends[row + 2] += 1
-        if top >= bottom:
-            continue
-        row_ends[top + 1] = 0
-        for row in range(top, bottom):
-            row_ends[row + 2] += row_ends[row + 1]
-        total = row_ends[bottom + 1]
-        if columns.size < total:
-            columns = np.empty(2 * total, np.int64)
-        for ring in range(first, last):
-            begin, end = ring_offsets[ring], ring_offsets[ring + 1]
-            previous = end - 1
-            for vertex in range(begin, end):
-                row0, row1 = _rows_crossed(xy[previous, 1], xy[vertex, 1], y0, height)
-                for row in range(row0, row1):
-                    columns[row_ends[row + 1]] = _column_crossed(xy, previous, vertex, y0 + row, x0, width)
-                    row_ends[row + 1] += 1
-                previous = vertex
-        begin = 0
-        for row in range(top, bottom):
-            end = row_ends[row + 1]
-            overwritten += _fill_row(columns[begin:end], values[polygon], out[row])
-            begin = end
-        row_ends[top : bottom + 2] = 0
+        rings = ring_offsets[polygon_rings[polygon] : polygon_rings[polygon + 1] + 1]
+        taken, toggles = _fill_polygon(xy, rings, values[polygon], out, (y0, x0), toggles)
+        overwritten += taken
     return overwritten
 
 
 @jit
-def _rows_crossed(ya: float, yb: float, y0: int, height: int) -> tuple[int, int]:
-    """Return the rows (first, end) of the window whose centres lie in the half-open height of an edge."""
-    first = np.ceil(min(ya, yb) - 0.5) - y0
-    end = np.ceil(max(ya, yb) - 0.5) - y0
-    return int(min(max(first, 0.0), float(height))), int(min(max(end, 0.0), float(height)))
+def _fill_polygon(
+    xy: NDArray[np.float64],
+    ring_offsets: NDArray[np.int64],
+    value: np.uint32,
+    out: Labels,
+    origin: tuple[int, int],
+    toggles: NDArray[np.bool_],
+) -> tuple[int, NDArray[np.bool_]]:
+    """Fill one polygon; return how many pixels of other values were taken, and `toggles`, made larger if need be.
 
-
-@jit
-def _column_crossed(xy: NDArray[np.float64], one: int, other: int, row: int, x0: int, width: int) -> int:
-    """Return the first column of the window whose centre is not left of an edge, on one row of the image."""
-    # Both neighbours of a shared edge compute the same crossing: from its upper end, whatever its direction.
-    if xy[one, 1] > xy[other, 1]:
-        one, other = other, one
-    xa, ya, xb, yb = xy[one, 0], xy[one, 1], xy[other, 0], xy[other, 1]
-    x = xa if xa == xb else xa + (row + 0.5 - ya) / (yb - ya) * (xb - xa)
-    return int(min(max(np.ceil(x - 0.5) - x0, 0.0), float(width)))
-
-
-@jit
-def _fill_row(columns: NDArray[np.int64], value: np.uint32, row: NDArray[np.uint32]) -> int:
-    """Fill between every second pair of crossings; return how many pixels of other values were taken."""
-    if columns.size > _MANY_CROSSINGS:
-        columns.sort()
-    else:
-        for i in range(1, columns.size):
-            column, j = columns[i], i
-            while j > 0 and columns[j - 1] > column:
-                columns[j] = columns[j - 1]
-                j -= 1
-            columns[j] = column
+    `toggles`, all false, has a byte for each pixel of the polygon's bounds in the window, and one more at the right of
+    each row: whether the edges that cross the row left of the pixel's centre, and right of the one before, are odd.
+    """
+    top, bottom, left, right = _bounds(xy[ring_offsets[0] : ring_offsets[-1]], origin, out.shape)
+    if top >= bottom or left >= right:
+        return 0, toggles
+    stride = right - left + 1
+    if toggles.size < (bottom - top) * stride:
+        toggles = np.zeros(2 * (bottom - top) * stride, np.bool_)
+    for ring in range(ring_offsets.size - 1):
+        _toggle_ring(xy[ring_offsets[ring] : ring_offsets[ring + 1]], toggles, (top, bottom, left, right), origin)
     taken = 0
-    for pair in range(0, columns.size - 1, 2):
-        for x in range(columns[pair], columns[pair + 1]):
+    for row in range(top, bottom):
+        at = (row - top) * stride
+        taken += _fill_row(toggles[at : at + stride], value, out[row, left:right])
+    return taken, toggles
+
+
+@jit
+def _bounds(xy: NDArray[np.float64], origin: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the rows and columns (top, bottom, left, right) of the window whose centres may lie in a polygon."""
+    if len(xy) == 0:
+        return 0, 0, 0, 0
+    xmin = xmax = xy[0, 0]
+    ymin = ymax = xy[0, 1]
+    for vertex in range(1, len(xy)):
+        xmin, xmax = min(xmin, xy[vertex, 0]), max(xmax, xy[vertex, 0])
+        ymin, ymax = min(ymin, xy[vertex, 1]), max(ymax, xy[vertex, 1])
+    (y0, x0), (height, width) = origin, shape
+    top, bottom = _first(ymin, y0, 0, height), _first(ymax, y0, 0, height)
+    return top, bottom, _first(xmin, x0, 0, width), _first(xmax, x0, 0, width)
+
+
+@jit
+def _first(place: float, start: int, low: int, high: int) -> int:
+    """Return the first row or column, counted from `start` and clipped, whose centre is not before a place."""
+    return min(max(int(np.ceil(place - 0.5)) - start, low), high)
+
+
+@jit
+def _toggle_ring(
+    xy: NDArray[np.float64], toggles: NDArray[np.bool_], bounds: tuple[int, int, int, int], origin: tuple[int, int]
+) -> None:
+    """Toggle, for each row that each edge of a ring crosses, the first column whose centre is not left of it.
+
+    Both neighbours of a shared edge compute the same crossing: from its upper end, whatever its direction, and
+    within its columns, whatever rounding does.
+    """
+    top, bottom, left, right = bounds
+    y0, x0 = origin
+    previous = len(xy) - 1
+    for vertex in range(len(xy)):
+        one, other = previous, vertex
+        previous = vertex
+        if xy[one, 1] == xy[other, 1]:
+            continue
+        if xy[one, 1] > xy[other, 1]:
+            one, other = other, one
+        xa, ya, xb, yb = xy[one, 0], xy[one, 1], xy[other, 0], xy[other, 1]
+        row0, row1 = _first(ya, y0, top, bottom), _first(yb, y0, top, bottom)
+        column_a = _first(xa, x0, left, right)
+        if xa == xb:
+            at = (row0 - top) * (right - left + 1) + column_a - left
+            for _ in range(row0, row1):
+                toggles[at] = not toggles[at]
+                at += right - left + 1
+            continue
+        column_b = _first(xb, x0, left, right)
+        leftmost, rightmost = min(column_a, column_b), max(column_a, column_b)
+        for row in range(row0, row1):
+            column = _first(xa + (y0 + row + 0.5 - ya) / (yb - ya) * (xb - xa), x0, leftmost, rightmost)
+            at = (row - top) * (right - left + 1) + column - left
+            toggles[at] = not toggles[at]
+
+
+@jit
+def _fill_row(toggles: NDArray[np.bool_], value: np.uint32, row: NDArray[np.uint32]) -> int:
+    """Fill between every second crossing, clearing them; return how many pixels of other values were taken."""
+    taken, inside = 0, False
+    for x in range(row.size):
+        inside ^= toggles[x]
+        toggles[x] = False
+        if inside:
             taken += row[x] != 0 and row[x] != value
             row[x] = value
+    toggles[row.size] = False
     return taken

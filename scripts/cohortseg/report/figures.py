@@ -13,8 +13,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 # Colours that stand for the page's own until the SVG is written.
-INK, MUTED, _DOT, _FLAGGED = "#010203", "#010204", "#010205", "#010206"
-_PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", _DOT: "var(--accent)", _FLAGGED: "var(--warn)"}
+INK, MUTED, DOT, FLAGGED = "#010203", "#010204", "#010205", "#010206"
+_PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", DOT: "var(--accent)", FLAGGED: "var(--warn)"}
 _SIZE_INCHES = (5.2, 2.6)
 _MOST_NAMES = 6
 _END_SHARE = 10
@@ -30,7 +30,7 @@ def ranked_dots(values: pd.Series, names: Sequence[str], flagged: NDArray[np.boo
     number = values.to_numpy(float)
     shown = np.flatnonzero(np.isfinite(number) & ((number > 0) | (not log)))
     order = shown[np.argsort(number[shown], kind="stable")]
-    figure, axes = _new_figure()
+    figure, axes = new_figure()
     axes.set_ylabel(axis)
     axes.set_xlabel("samples, in order")
     if log and order.size:
@@ -39,7 +39,7 @@ def ranked_dots(values: pd.Series, names: Sequence[str], flagged: NDArray[np.boo
         axes.yaxis.set_major_formatter("{x:,.6g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
     rank = np.arange(1, order.size + 1)
-    for colour, size, these in ((_DOT, 3, ~flagged[order]), (_FLAGGED, 5, flagged[order])):
+    for colour, size, these in ((DOT, 3, ~flagged[order]), (FLAGGED, 5, flagged[order])):
         axes.plot(rank[these], number[order][these], "o", color=colour, markersize=size, markeredgewidth=0)
     _name_outermost(axes, number[order], [names[i] for i in order], flagged[order])
     return as_svg(figure, axis)
@@ -51,7 +51,7 @@ def diameter_histogram(diameters: Mapping[str, Sequence[NDArray[np.float64]]], *
     `diameters` holds for each kind the diameters of its samples' cells. Cells beyond the 99.5th percentile
     are left out.
     """
-    figure, axes = _new_figure()
+    figure, axes = new_figure()
     axes.set_xlabel(axis)
     axes.set_ylabel("share of cells")
     pooled = {kind: np.concatenate(parts) for kind, parts in diameters.items() if sum(map(len, parts))}
@@ -60,7 +60,7 @@ def diameter_histogram(diameters: Mapping[str, Sequence[NDArray[np.float64]]], *
         bins = np.linspace(0, top, _HISTOGRAM_BINS + 1)
         for (kind, values), style in zip(pooled.items(), _line_styles(len(pooled)), strict=True):
             share = np.histogram(values, bins)[0] / values.size
-            axes.stairs(share, bins, color=_DOT, linestyle=style, linewidth=1.4, label=kind or "all")
+            axes.stairs(share, bins, color=DOT, linestyle=style, linewidth=1.4, label=kind or "all")
         if len(pooled) > 1:
             axes.legend(frameon=False, labelcolor=INK, fontsize=8)
     return as_svg(figure, axis)
@@ -86,12 +86,12 @@ def _name_outermost(axes: Axes, values: NDArray[np.float64], names: list[str], f
             ha="right" if left else "left",
             va="center",
             fontsize=7.5,
-            color=_FLAGGED,
+            color=FLAGGED,
             parse_math=False,
         )
 
 
-def _new_figure() -> tuple[Figure, Axes]:
+def new_figure() -> tuple[Figure, Axes]:
     """Return an empty figure with quiet axes."""
     figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()

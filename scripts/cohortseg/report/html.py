@@ -16,12 +16,15 @@ from cohortseg.evaluate.tables import Scored, summarise_scores
 from cohortseg.report.curves import curves_svg
 from cohortseg.report.figures import diameter_histogram, ranked_dots
 from cohortseg.report.findings import RULES, Finding, find_problems
+from cohortseg.report.links import iou_histogram, odd_planes, starts_and_ends
 from cohortseg.report.pictures import BUDGET_BYTES, Embedded, embed
 from cohortseg.report.results import ReportData, SampleResult, StackResult
 from cohortseg.report.scores import EXPLANATION, SCORE_HEADS, score_rows
 from cohortseg.report.summary import summarise
 
 _UNKNOWN = "–"
+_MULTIPLES_SIDE_PX = 1400
+_MULTIPLES_SHARE = 4
 
 
 def render_report(data: ReportData) -> str:
@@ -61,9 +64,14 @@ def _context(data: ReportData) -> dict[str, Any]:
     ]
     n_stacks = len(data.stacks)
     shown = [*flagged, *calm]
+    multiples = embed(
+        [stack.through_z_png for stack in data.stacks],
+        budget_bytes=BUDGET_BYTES // _MULTIPLES_SHARE,
+        side_px=_MULTIPLES_SIDE_PX,
+    )
     pictures = embed(
         [*(stack.preview_png for stack in data.stacks), *(data.samples[row].preview_png for row in shown)],
-        budget_bytes=BUDGET_BYTES,
+        budget_bytes=BUDGET_BYTES - sum(len(picture.uri or "") for picture in multiples),
     )
     views = {
         row: _sample_view(row, data.samples[row], summary.iloc[row], problems[row], picture)
@@ -84,7 +92,10 @@ def _context(data: ReportData) -> dict[str, Any]:
         "rows": ranked,
         "figures": _figures(data, summary, problems),
         "evaluation": _evaluation_view(data),
-        "stacks": [_stack_view(stack, picture) for stack, picture in zip(data.stacks, pictures, strict=False)],
+        "stacks": [
+            _stack_view(stack, picture, through_z)
+            for stack, picture, through_z in zip(data.stacks, pictures[:n_stacks], multiples, strict=True)
+        ],
         "rules": RULES,
         "settings": json.dumps(data.settings, indent=2, ensure_ascii=False, default=str),
         "versions": data.versions,
@@ -121,10 +132,10 @@ def _sample_view(
     }
 
 
-def _stack_view(stack: StackResult, picture: Embedded) -> dict[str, Any]:
+def _stack_view(stack: StackResult, picture: Embedded, through_z: Embedded) -> dict[str, Any]:
     """Return what the template shows of one stack."""
-    view: dict[str, Any] = {"stack": stack.stack, "picture": picture, "objects": None}
-    if stack.objects is None:
+    view: dict[str, Any] = {"stack": stack.stack, "picture": picture, "through_z": through_z, "objects": None}
+    if stack.objects is None or stack.links is None:
         return view
     objects = stack.objects
     planes, counts = np.unique(objects["n_planes"].to_numpy(int), return_counts=True)
@@ -136,6 +147,13 @@ def _stack_view(stack: StackResult, picture: Embedded) -> dict[str, Any]:
         "median_volume_px": _median(objects["volume_px"]),
         "median_volume_um3": _median(objects["volume_um3"]),
         "mean_iou": _mean(objects["mean_iou"]),
+        "gaps": int((objects["n_gaps"] > 0).sum()),
+        "links": stack.links,
+        "odd": odd_planes(stack.links),
+        "figures": [
+            {"title": "IoU of links", "svg": Markup(iou_histogram(stack.links, name=stack.stack))},
+            {"title": "Where objects begin and end", "svg": Markup(starts_and_ends(stack.links, name=stack.stack))},
+        ],
     }
 
 

@@ -43,7 +43,7 @@ def overlay(image: Image, labels: Labels, *, limits: Sequence[tuple[float, float
     ndarray
         (y, x, 3) uint8: R, G, B.
     """
-    light = _rgb(image, limits) if is_rgb else _stains(image, limits)
+    light = light_of(image, limits, is_rgb=is_rgb)
     picture = np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8)
     border = inner_borders(labels)
     palette = _ON_BRIGHT if border.any() and np.median(light[border]) > 0.6 else _ON_DARK
@@ -52,6 +52,11 @@ def overlay(image: Image, labels: Labels, *, limits: Sequence[tuple[float, float
         tinted = (1 - _TINT) * picture + _TINT * colours
         return np.where(labels[..., None] > 0, np.rint(tinted).astype(np.uint8), picture)
     return np.where(border[..., None], colours, picture)
+
+
+def light_of(image: Image, limits: Sequence[tuple[float, float]], *, is_rgb: bool) -> NDArray[np.float32]:
+    """Return an image as light (y, x, 3): R, G, B from 0 to 1, or more where stains add up; as for `overlay`."""
+    return _rgb(image, limits) if is_rgb else _stains(image, limits)
 
 
 def inner_borders(labels: Labels) -> NDArray[np.bool_]:

@@ -22,14 +22,14 @@ class Embedded(NamedTuple):
     why_not: str
 
 
-def embed(pngs: Sequence[bytes | None], *, budget_bytes: int) -> list[Embedded]:
+def embed(pngs: Sequence[bytes | None], *, budget_bytes: int, side_px: int | None = None) -> list[Embedded]:
     """Return pictures as JPEG data URIs, in their order, until `budget_bytes` are spent.
 
     The more pictures, the smaller each: at most 512 px on the longer side for up to 60, 384 px for up to 200, 288 px
-    beyond. Give those that matter first.
+    beyond; or `side_px`, where given. Give those that matter first.
     """
     number = sum(png is not None for png in pngs)
-    side_px = next((side for most, side in _LONGER_SIDES if number <= most), _LONGER_SIDE_BEYOND)
+    side_px = side_px or next((side for most, side in _LONGER_SIDES if number <= most), _LONGER_SIDE_BEYOND)
     left = budget_bytes
     embedded = []
     for png in pngs:

@@ -14,7 +14,7 @@ Status = Literal["ok", "failed", "missing"]
 CELL_COLUMNS = ("area_px", "area_um2", "score", "touches_edge")
 """The columns of cells.parquet that the report reads; others need not be loaded."""
 
-OBJECT_COLUMNS = ("n_planes", "volume_px", "volume_um3", "mean_iou")
+OBJECT_COLUMNS = ("n_planes", "n_gaps", "volume_px", "volume_um3", "mean_iou")
 """The columns of objects.parquet that the report reads."""
 
 
@@ -98,11 +98,29 @@ class SampleResult:
 
 @dataclass(frozen=True)
 class StackResult:
-    """What there is of one 3D stack: `OBJECT_COLUMNS` of its objects, or why there are none."""
+    """What there is of one 3D stack.
+
+    Parameters
+    ----------
+    stack
+        Its name.
+    objects
+        `OBJECT_COLUMNS` of its objects; None if it has not been stitched.
+    links
+        link_report.json; None if it has not been stitched.
+    preview_png
+        The picture of its middle plane, as a PNG file's bytes.
+    through_z_png
+        A few of its cells through the planes, as a PNG file's bytes.
+    failure
+        Why it has not been stitched, as for samples.
+    """
 
     stack: str
     objects: pd.DataFrame | None
+    links: Mapping[str, Any] | None
     preview_png: bytes | None
+    through_z_png: bytes | None
     failure: Mapping[str, Any] | None
 
 

@@ -1,6 +1,6 @@
 """The blocks of the config: one model for each stage."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
@@ -81,11 +81,20 @@ class PostprocessSettings(FrozenModel):
 
 
 class RasteriseSettings(FrozenModel):
-    """How mask.zarr is laid out on disk."""
+    """How mask.zarr is laid out on disk, and what else is drawn beside it."""
 
     chunk_px: int = setting(1024, "Side of a chunk, the smallest piece that is read.", unit="px", ge=64, le=8192)
     shard_px: int = setting(
         4096, "Side of a shard, one file on disk; a multiple of chunk_px.", unit="px", ge=64, le=65536
+    )
+    zarr_format: Literal[2, 3] = setting(
+        3, "Version of zarr: 3 is OME-NGFF 0.5; 2 is OME-NGFF 0.4, for older programs, where each chunk is a file."
+    )
+    tiff: bool = setting(False, "Also write mask.tif: the labels as one tiled, compressed TIFF, for other programs.")
+    boundaries: bool = setting(
+        False,
+        "Also write boundaries.zarr: mask.zarr with only those pixels of cells that have a 4-neighbour of another "
+        "value.",
     )
 
     @model_validator(mode="after")
@@ -107,10 +116,52 @@ class StitchSettings(FrozenModel):
     iou_threshold: float = setting(
         0.5, "Smallest intersection over union of two cells in neighbouring planes that links them.", gt=0, le=1
     )
+    rule: Literal["best", "optimal"] = setting(
+        "best",
+        "best: each cell takes the best of the next plane, one to one. optimal: the one-to-one links with the largest "
+        "sum of IoU in each group of cells that overlap.",
+    )
+    max_gap: int = setting(
+        0,
+        "Planes, counted by z_index, that a cell may be missing from: cells without a partner in the next plane are "
+        "linked across so many.",
+        unit="planes",
+        ge=0,
+        le=100,
+    )
+    max_distance_um: float | None = setting(
+        None,
+        "Planes farther apart are not linked; needs z_step_um. null: neighbouring planes are linked whatever z_index "
+        "is missing between them.",
+        unit="µm",
+        gt=0,
+    )
+    min_planes: int = setting(1, "3D cells in fewer planes are dropped, and counted.", unit="planes", ge=1, le=10_000)
+    splits: Literal["flag", "join"] = setting(
+        "flag",
+        "What becomes of a cell without a partner that lies within a cell of the next plane: flag counts it in "
+        "n_splits or n_merges; join gives it that cell's id.",
+    )
+    split_share: float = setting(
+        0.5, "Smallest share of a cell's area within another's that makes it a split or a merge.", gt=0, le=1
+    )
     num_process: int = setting(8, "Most workers of one stack; 0 stays in the main process.", ge=0, le=256)
     z_step_um: float | None = setting(
-        None, "Distance between neighbouring planes; null: unknown, no volumes in µm³.", unit="µm", gt=0
+        None, "Distance of planes whose z_index differ by one; null: unknown, no volumes in µm³.", unit="µm", gt=0
     )
+
+    @model_validator(mode="after")
+    def _distance_known(self) -> Self:
+        if self.max_distance_um is not None and self.z_step_um is None:
+            raise PydanticCustomError("distance", "Input should have z_step_um where max_distance_um is given")
+        return self
+
+    def max_step(self) -> int | None:
+        """Return the largest difference of z_index of linked planes that `max_distance_um` allows; None for any."""
+        if self.max_distance_um is None or self.z_step_um is None:
+            return None
+        # 0.3 / 0.1 is a little less than 3
+        return int(self.max_distance_um / self.z_step_um + 1e-9)
 
     def decisive(self) -> dict[str, Any]:
         """Return as plain data what decides the result: all but the number of workers."""

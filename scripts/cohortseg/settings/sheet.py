@@ -1,14 +1,16 @@
 """The sample sheet: from rows of text to samples with their effective settings."""
 
 import os.path
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from cohortseg.errors import SampleSheetError
+from cohortseg.errors import CohortsegError, SampleSheetError
 from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType
 from cohortseg.settings.load import describe_faults, suggest
 from cohortseg.settings.modality import ModalityChoice
@@ -57,6 +59,18 @@ class Sample:
     scatter: int
 
 
+ALL_PLANES = "all"
+"""What `plane` says where each plane of a file is a sample."""
+
+
+def _read_plane(text: Any) -> Any:
+    if text == ALL_PLANES or not isinstance(text, str):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise PydanticCustomError("plane", "Input should be a plane's number, from 0, or all")
+    return int(text)
+
+
 def split_channels(text: Any) -> Any:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else text
 
@@ -89,7 +103,11 @@ class SheetColumns(FrozenModel):
     image_type: ImageType | None = _overrides("image_type")
     series: int | None = _overrides("series")
     level: int | None = _overrides("level")
-    plane: int | None = _overrides("plane")
+    plane: Annotated[int | Literal["all"], BeforeValidator(_read_plane)] | None = Field(
+        default=None,
+        description="Overrides `plane` of the config. all: each plane of the file is a sample of its own, "
+        "`{sample}_z000` and on, and together they are a stack, which is called like the sample unless `stack` says.",
+    )
     scatter: Annotated[int, Field(ge=1, le=1000)] | None = _overrides("scatter")
     labels: str | None = Field(
         default=None, min_length=1, description="Ground truth, a label image; relative to the sheet or absolute."
@@ -99,8 +117,13 @@ class SheetColumns(FrozenModel):
 _OVERRIDES = tuple(name for name in SheetColumns.model_fields if name in SegmentSettings.model_fields)
 
 
+CountPlanes = Callable[[str, SegmentSettings], int]
+"""Tells how many planes an image file has, opened with these settings; 0 where that cannot be known now. A
+CohortsegError of it becomes a fault of the row."""
+
+
 def parse_sheet(
-    rows: Sequence[Row], base: str, settings: Settings, exists: Callable[[str], bool]
+    rows: Sequence[Row], base: str, settings: Settings, exists: Callable[[str], bool], count_planes: CountPlanes
 ) -> tuple[Sample, ...]:
     """Return the samples of a sheet, in its order.
 
@@ -114,6 +137,8 @@ def parse_sheet(
         The config, which each row may override.
     exists
         Whether a path is there; apart, so that this function reads no disk.
+    count_planes
+        Asked for rows of which `plane` is all.
 
     Raises
     ------
@@ -124,10 +149,14 @@ def parse_sheet(
     samples: list[tuple[int, Sample]] = []
     for row in rows:
         sample, wrong = _parse_row(row, base, settings, exists)
-        found += [(row.line, text) for text in wrong]
-        if sample is not None:
+        if sample is not None and row.values.get("plane") == ALL_PLANES:
+            planes, more = ((), []) if wrong else _expand(sample, count_planes)
+            samples += [(row.line, plane) for plane in planes]
+            wrong = wrong + more
+        elif sample is not None:
             samples.append((row.line, sample))
-    found += repeated_names(rows) + _repeated_planes(samples)
+        found += [(row.line, text) for text in wrong]
+    found += repeated_names(rows) + _repeated_samples(samples) + _repeated_planes(samples)
     refuse_faults(settings.samples, rows, found, list(SheetColumns.model_fields))
     return tuple(sample for _, sample in samples)
 
@@ -168,9 +197,12 @@ def _parse_row(
     faults = [f"{name} {path} does not exist" for name, path in absolute.items() if not exists(path)]
     if columns.sample.lower() in RESERVED_NAMES:
         faults.append(f"the name is reserved; any but {', '.join(sorted(RESERVED_NAMES))} will do")
-    if columns.stack is not None and columns.z_index is None:
+    if columns.plane == ALL_PLANES:
+        if columns.z_index is not None:
+            faults.append("z_index is given but plane is all: the planes are numbered from 0; leave z_index empty")
+    elif columns.stack is not None and columns.z_index is None:
         faults.append(f"it is in stack '{columns.stack}' but has no z_index")
-    if columns.stack is None and columns.z_index is not None:
+    elif columns.stack is None and columns.z_index is not None:
         faults.append(f"it has z_index {columns.z_index} but no stack")
     sample = Sample(
         sample=columns.sample,
@@ -186,10 +218,52 @@ def _parse_row(
 
 def _effective(settings: Settings, columns: SheetColumns) -> SegmentSettings:
     overrides = {name: getattr(columns, name) for name in _OVERRIDES if getattr(columns, name) is not None}
+    if columns.plane == ALL_PLANES:
+        overrides["plane"] = 0
     if "model" in overrides:
         # the config's files belong to the config's model, not to this row's
         overrides |= {"model_path": None, "size_model_path": None}
     return SegmentSettings.model_validate(settings.segment_settings().overriding(overrides))
+
+
+def _expand(sample: Sample, count_planes: CountPlanes) -> tuple[Sequence[Sample], list[str]]:
+    """Return each plane of a file as a sample of one stack, and what is wrong with that."""
+    counts = []
+    # Labels are opened by what they are, whatever the settings say of the image.
+    for kind, path, opened in (("image", sample.image, sample.segment), ("labels", sample.labels, SegmentSettings())):
+        try:
+            counts.append(0 if path is None else count_planes(path, opened))
+        except CohortsegError as error:
+            return (), [f"plane is all but the planes of {kind} {path} cannot be counted: {error.found}"]
+    number, labelled = counts
+    if number == 1:
+        return (), [f"plane is all but {sample.image} has one plane; leave plane empty"]
+    if number and labelled and labelled != number:
+        return (), [f"plane is all; the image has {number} planes and labels {sample.labels} has {labelled}"]
+    stack = sample.stack or sample.sample
+    width = max(3, len(str(number - 1)))
+    return [
+        replace(
+            sample,
+            sample=f"{sample.sample}_z{z_index:0{width}d}",
+            stack=stack,
+            z_index=z_index,
+            segment=sample.segment.model_copy(update={"plane": z_index}),
+        )
+        for z_index in range(number)
+    ], []
+
+
+def _repeated_samples(samples: Sequence[tuple[int, Sample]]) -> list[tuple[int, str]]:
+    """Return line and fault of each row of which a plane is called like a sample of another row."""
+    first: dict[str, int] = {}
+    planes = Counter(line for line, _ in samples)
+    faults = {}
+    for line, sample in samples:
+        earlier = first.setdefault(sample.sample.lower(), line)
+        if earlier != line and max(planes[line], planes[earlier]) > 1:
+            faults[line] = f"the name '{sample.sample}' is used by row {earlier} too; plane is all in one of them"
+    return list(faults.items())
 
 
 def repeated_names(rows: Sequence[Row]) -> list[tuple[int, str]]:
@@ -209,15 +283,16 @@ def repeated_names(rows: Sequence[Row]) -> list[tuple[int, str]]:
 def _repeated_planes(samples: Sequence[tuple[int, Sample]]) -> list[tuple[int, str]]:
     planes: dict[tuple[str, int], int] = {}
     spelt: dict[str, tuple[str, int]] = {}
-    faults = []
+    # by line, so that a row of all planes is told once
+    faults: dict[tuple[int, str], str] = {}
     for line, sample in samples:
         if sample.stack is None or sample.z_index is None:
             continue
         name, where = spelt.setdefault(sample.stack.lower(), (sample.stack, line))
         if name != sample.stack:
-            faults.append((line, f"stack '{sample.stack}' differs from '{name}' of row {where} in case only"))
+            faults[line, "case"] = f"stack '{sample.stack}' differs from '{name}' of row {where} in case only"
         earlier = planes.setdefault((sample.stack, sample.z_index), line)
         if earlier != line:
             text = f"z_index {sample.z_index} of stack '{sample.stack}' is already used by row {earlier}"
-            faults.append((line, text))
-    return faults
+            faults.setdefault((line, "plane"), text)
+    return [(line, text) for (line, _), text in faults.items()]

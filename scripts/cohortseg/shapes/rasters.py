@@ -82,7 +82,7 @@ def rasterise_into(
         If a value does not fit, a geometry is not polygonal, or a vertex is missing or infinite.
     """
     shapes = np.asarray(geometries, dtype=object)
-    cell_values = _check_values(np.asarray(values), len(shapes))
+    cell_values = label_values(np.asarray(values), len(shapes))
     kinds = shapely.get_type_id(shapes)
     polygonal = np.isin(kinds, (-1, shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
     if not polygonal.all():
@@ -122,8 +122,8 @@ def _columns(
     return np.asarray(polygons.geometry.values), polygons["cell_id"].to_numpy()
 
 
-def _check_values(values: NDArray[np.integer], n_geometries: int) -> NDArray[np.uint32]:
-    """Return the values as uint32; raise TableError where they do not fit."""
+def label_values(values: NDArray[np.generic], n_geometries: int) -> NDArray[np.uint32]:
+    """Return the (n,) cell ids of geometries as uint32; raise TableError where a label image cannot hold them."""
     if values.shape != (n_geometries,):
         raise TableError(
             f"values of shape {values.shape} for {n_geometries} geometries",

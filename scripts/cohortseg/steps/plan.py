@@ -14,16 +14,51 @@ from typing import Any
 
 from cohortseg.errors import CohortsegError
 from cohortseg.networks.models import find_network
-from cohortseg.settings import ComparedModel, Sample, SegmentSettings, load_block, load_settings, parse_sheet
+from cohortseg.settings import (
+    ComparedModel,
+    Sample,
+    SegmentSettings,
+    StitchSettings,
+    load_block,
+    load_settings,
+    parse_sheet,
+)
+from cohortseg.settings.sheet import CountPlanes
 from cohortseg.settings.weights import Weights
 from cohortseg.steps.training import plan_training
 from cohortseg.stores.sheet import read_sheet
+from cohortseg.tiling.stacks import pairs_of
 
 RESULTS_VERSION = "2"
 """Raised whenever the engine would give another result for the same input; every rule carries it, so that all rerun."""
 
 
-def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.path.exists) -> dict[str, Any]:
+def count_planes(image: str, segment: SegmentSettings) -> int:
+    """Return how many planes an image file has, opened as its segmentation would; ImageError where it cannot be."""
+    # Only sheets with whole stacks in a file need the readers of images, which take a while to import.
+    from cohortseg.stores.images import open_image
+    from cohortseg.stores.source import PageSelection
+
+    with open_image(Path(image), PageSelection.of(segment)) as source:
+        return source.n_planes
+
+
+def count_planes_if_there(image: str, segment: SegmentSettings) -> int:
+    """Return `count_planes`, or 0 for a file that went missing or was damaged since the workflow started.
+
+    Its planes are then not in the plan of a job, so that the jobs of other images go on.
+    """
+    try:
+        return count_planes(image, segment)
+    except CohortsegError:
+        return 0
+
+
+def make_plan(
+    config: Mapping[str, object],
+    exists: Callable[[str], bool] = os.path.exists,
+    count_planes: CountPlanes = count_planes,
+) -> dict[str, Any]:
     """Return what the workflow has to do, as data that JSON can hold.
 
     Parameters
@@ -32,6 +67,8 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
         The config as Snakemake has it; relative paths start at the working directory.
     exists
         Whether a path is there.
+    count_planes
+        How many planes a file has, for rows of which `plane` is all.
 
     Returns
     -------
@@ -40,8 +77,9 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
         stack, z_index, `model_path` and `size_model_path`, lists of the files of the networks that its modality may
         choose among, those that come with the package apart, `segment` with all settings of its segmentation,
         `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
-        `stacks`, by name: sample and z_index of each plane, in z order; `stitch_decisive`; `compare`, by name of the
-        compared model and of the labelled sample: the same of the sample segmented with that model.
+        `stacks`, by name: sample and z_index of each plane, in z order; `pairs`, by stack: `lower` and `upper` sample,
+        `lower_z` and `upper_z` of each two planes whose cells may be linked; `stitch_decisive`; `compare`, by name of
+        the compared model and of the labelled sample: the same of the sample segmented with that model.
 
     Raises
     ------
@@ -50,14 +88,17 @@ def make_plan(config: Mapping[str, object], exists: Callable[[str], bool] = os.p
     """
     settings = load_settings(config)
     sheet = Path(settings.samples)
-    samples = parse_sheet(read_sheet(sheet), str(sheet.absolute().parent), settings, exists)
+    base = str(sheet.absolute().parent)
+    samples = parse_sheet(read_sheet(sheet), base, settings, exists, count_planes)
+    stacks = _stack_plans(samples)
     weights = {sample.sample: _find_networks(sample.segment, exists) for sample in samples}
     return {
         "results_version": RESULTS_VERSION,
         "results": settings.results,
         "settings": settings.model_dump(mode="json"),
         "samples": {sample.sample: _sample_plan(sample, weights[sample.sample]) for sample in samples},
-        "stacks": _stack_plans(samples),
+        "stacks": stacks,
+        "pairs": {name: _pair_plans(planes, settings.stitch) for name, planes in stacks.items()},
         "stitch_decisive": settings.stitch.decisive(),
         "training": plan_training(settings, exists),
         "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
@@ -119,6 +160,14 @@ def _stack_plans(samples: Sequence[Sample]) -> dict[str, list[dict[str, Any]]]:
     return stacks
 
 
+def _pair_plans(planes: Sequence[Mapping[str, Any]], settings: StitchSettings) -> list[dict[str, Any]]:
+    names = {plane["z_index"]: plane["sample"] for plane in planes}
+    return [
+        {"lower": names[lower], "upper": names[upper], "lower_z": lower, "upper_z": upper}
+        for lower, upper in pairs_of(list(names), settings.max_gap, settings.max_step())
+    ]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the plan of the config on standard input; with --trust-files, do not look whether files are there.
 
@@ -127,9 +176,11 @@ def main(arguments: Sequence[str]) -> int:
     int
         0, or 2 after printing what is wrong on standard error.
     """
-    exists = (lambda _: True) if "--trust-files" in arguments else os.path.exists
+    trusting = "--trust-files" in arguments
     try:
-        json.dump(make_plan(json.load(sys.stdin), exists), sys.stdout)
+        config = json.load(sys.stdin)
+        plan = make_plan(config, lambda _: True, count_planes_if_there) if trusting else make_plan(config)
+        json.dump(plan, sys.stdout)
     except CohortsegError as error:
         print(error, file=sys.stderr)
         return 2

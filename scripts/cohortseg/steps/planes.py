@@ -4,28 +4,46 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import TableError
-from cohortseg.shapes import rasterise_into
-from cohortseg.stores.polygons import read_polygons
+from cohortseg.kernels.raster import draw_wkb
+from cohortseg.shapes import label_values
+from cohortseg.stores.polygons import BoxReader
 from cohortseg.stores.tables import read_json
 
 ReadLabels = Callable[[Box], Labels]
 """Draws the cells of a box: (y, x) uint32, 0 is background."""
 
 
-def label_reader(polygons: Path, on_read: Callable[[int], None] | None = None) -> ReadLabels:
-    """Return a function that draws the cells of any box; only the polygons that meet it are read.
+def label_reader(
+    polygons: Path,
+    on_read: Callable[[int], None] | None = None,
+    on_overlap: Callable[[int], None] | None = None,
+) -> ReadLabels:
+    """Return a function that draws the cells of any box, from any thread; only row groups that meet it are read.
+
+    Where polygons overlap, later rows win.
 
     Parameters
     ----------
     on_read
         Called with the pixels of each box that was drawn, to show progress.
+    on_overlap
+        Called for each box with how many of its pixels one cell took from another.
     """
 
+    cells = BoxReader(polygons)
+
     def read(box: Box) -> Labels:
-        table = read_polygons(polygons, columns=("cell_id", "geometry"), box=box)
-        labels, _ = rasterise_into(table.geometry.to_numpy(), table["cell_id"].to_numpy(), box)
+        labels = np.zeros(box.shape, np.uint32)
+        overlapped_px = 0
+        for rows in cells.read(box):
+            values = label_values(rows.cell_ids, len(rows.cell_ids))
+            overlapped_px += draw_wkb(rows.data, rows.offsets, values, labels, (box.y0, box.x0), rows.first_row)
+        if on_overlap is not None:
+            on_overlap(overlapped_px)
         if on_read is not None:
             on_read(labels.size)
         return labels

@@ -1,5 +1,6 @@
 """Step quantify: polygons.parquet and the image in, cells.parquet and a picture for the report out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def draw_preview(
     """
     scale = min(1.0, side_px / max(source.shape))
     shape = (max(1, round(source.shape[0] * scale)), max(1, round(source.shape[1] * scale)))
-    channels, limits = _shown(source, metadata)
+    channels, limits = shown_channels(source, metadata)
     light = np.zeros((len(channels), *shape), np.float32)
     labels = np.zeros(shape, np.uint32)
     rows = (2 * np.arange(shape[0]) + 1) * source.shape[0] // (2 * shape[0])
@@ -112,7 +113,7 @@ def _shrunk(source: ImageSource, channels: list[int], target: Box, shape: tuple[
     return resample(source.read(channels, needed), needed, source.shape, target, shape)
 
 
-def _shown(source: ImageSource, metadata: dict[str, Any]) -> tuple[list[int], list[tuple[float, float]]]:
+def shown_channels(source: ImageSource, metadata: Mapping[str, Any]) -> tuple[list[int], list[tuple[float, float]]]:
     """Return the channels to draw and the values that are black and full light."""
     if source.is_rgb:
         full = float(np.iinfo(source.dtype).max) if source.dtype.kind == "u" else 1.0

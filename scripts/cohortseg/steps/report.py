@@ -20,7 +20,7 @@ from cohortseg.steps.job import find_failures, run_job
 from cohortseg.stores.tables import read_json, read_parquet, write_bytes, write_parquet, write_tsv
 
 _SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "evaluate")
-_STACK_RULES = ("assemble", "stitch")
+_STACK_RULES = ("assemble", "overlaps", "stitch")
 
 
 def main(snakemake: Any) -> None:
@@ -83,14 +83,17 @@ def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _read_stack(results: Path, name: str, planes: Sequence[Mapping[str, Any]]) -> StackResult:
     """Return what there is of a stack; its picture is that of its middle plane."""
     folder = results / "stacks" / name
-    failure = _read_failure(folder, _STACK_RULES)
+    failure = _read_failure(folder, _STACK_RULES) or _read_failure(folder / "overlaps", _STACK_RULES)
     objects, preview = folder / "objects.parquet", results / planes[len(planes) // 2]["sample"] / "preview.png"
-    done = failure is None and objects.is_file()
+    links, through_z = folder / "link_report.json", folder / "through_z.png"
+    done = failure is None and objects.is_file() and links.is_file()
     return StackResult(
-        name,
-        read_parquet(objects, OBJECT_COLUMNS) if done else None,
-        preview.read_bytes() if done and preview.is_file() else None,
-        failure,
+        stack=name,
+        objects=read_parquet(objects, OBJECT_COLUMNS) if done else None,
+        links=read_json(links) if done else None,
+        preview_png=preview.read_bytes() if done and preview.is_file() else None,
+        through_z_png=through_z.read_bytes() if done and through_z.is_file() else None,
+        failure=failure,
     )
 
 

@@ -1,37 +1,43 @@
-"""Step stitch: the planes of a stack in, its 3D cells as polygons, objects and a label pyramid out."""
+"""Step stitch: the planes of a stack in, its 3D cells as polygons, objects, labels, and a report of the links out."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pandas as pd
 
-from cohortseg.errors import MissingFileError, StackError
+from cohortseg.arrays import Box, Labels
+from cohortseg.errors import StackError
 from cohortseg.settings import RasteriseSettings, StitchSettings, load_block
 from cohortseg.steps.assemble import read_order
 from cohortseg.steps.job import run_job
+from cohortseg.steps.overlaps import overlap_files
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
 from cohortseg.steps.progress import pixel_bar
-from cohortseg.stitch import Plane, link_planes, object_polygons, summarise_objects
+from cohortseg.steps.stack_files import PlaneFiles, common_pixel_size, find_planes, order_in, read_cells
+from cohortseg.steps.through_z import write_through_z
+from cohortseg.stitch import (
+    PlaneCells,
+    check_stack,
+    describe_links,
+    drop_short,
+    link_stack,
+    pairs_of,
+    summarise_objects,
+)
 from cohortseg.stores.labels import LabelLayout, write_labels
-from cohortseg.stores.polygons import read_polygons
-from cohortseg.stores.tables import write_geoparquet, write_parquet
+from cohortseg.stores.linked import LinkedPlane, write_linked_polygons
+from cohortseg.stores.tables import read_parquet, write_json, write_parquet
 
 _LOGGER = logging.getLogger("cohortseg")
-_COLUMNS = ("cell_id", "area_px", "centroid_x", "centroid_y")
+_MOST_SLICES_A_PLANE = 1000
+_CENTRES = ("centroid_x", "centroid_y")
 
-
-@dataclass(frozen=True)
-class PlaneFiles:
-    """One plane of a stack: its place and the folder that holds its polygons.parquet and metadata.json."""
-
-    z_index: int
-    folder: Path
+Overlaps = Mapping[tuple[int, int], pd.DataFrame]
 
 
 def main(snakemake: Any) -> None:
@@ -40,60 +46,67 @@ def main(snakemake: Any) -> None:
     def step() -> None:
         settings = snakemake.params.settings
         configs = Path(snakemake.input.configs)
+        stitch = load_block(StitchSettings, settings["stitch"])
+        planes = find_planes(read_order(configs), [configs.parent.parent.parent])
         stitch_files(
-            find_planes(read_order(configs), [configs.parent.parent.parent]),
+            planes,
             configs.parent,
-            load_block(StitchSettings, settings["stitch"]),
+            stitch,
             load_block(RasteriseSettings, settings["rasterise"]),
+            overlaps=StoredOverlaps(configs.parent / "overlaps", planes, stitch),
             name=snakemake.params.stack,
-            workers=min(snakemake.threads, settings["stitch"]["num_process"]),
+            workers=min(snakemake.threads, stitch.num_process),
         )
 
     run_job(snakemake, step)
 
 
-def find_planes(order: Sequence[tuple[str, int | None]], folders: Sequence[Path]) -> list[PlaneFiles]:
-    """Return the planes of a stack in z order.
+class StoredOverlaps(Overlaps):
+    """The overlaps of a stack's planes as the rule `overlaps` wrote them; a pair is read when it is asked for."""
 
-    Parameters
-    ----------
-    order
-        Names of the planes, and the z_index of each; None to take it from the plane's metadata.json.
-    folders
-        Where the planes' folders are looked for, in this order.
+    def __init__(self, folder: Path, planes: Sequence[PlaneFiles], settings: StitchSettings) -> None:
+        self._folder = folder
+        self._pairs = _pairs(planes, settings)
 
-    Raises
-    ------
-    StackError
-        If a plane has no z_index anywhere, or a name is none of a folder.
-    MissingFileError
-        If a plane has no folder.
-    """
-    planes = [_plane_files(name, z_index, folders) for name, z_index in order]
-    return sorted(planes, key=lambda plane: plane.z_index)
+    def __getitem__(self, pair: tuple[int, int]) -> pd.DataFrame:
+        return read_parquet(self._folder / f"{pair[0]}_{pair[1]}.parquet", None)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
 
 
-def _plane_files(name: str, z_index: int | None, folders: Sequence[Path]) -> PlaneFiles:
-    if Path(name).name != name or name == "..":
-        raise StackError(
-            f"image_name {name!r} in configs.yml", "the name of a folder was expected", "Correct the file."
-        )
-    found = [folder / name for folder in folders if (folder / name / "polygons.parquet").is_file()]
-    if not found:
-        raise MissingFileError(
-            f"plane {name} has no polygons.parquet",
-            f"it was looked for in {folders[0] / name}",
-            "Segment the plane, or remove it from configs.yml.",
-        )
-    if z_index is None:
-        z_index = read_metadata(found[0] / "metadata.json")[0].get("z_index")
-    if not isinstance(z_index, int):
-        raise StackError(
-            f"plane {name} has no z_index, neither in configs.yml nor in its metadata.json",
-            "a whole number for each plane was expected",
-            "Set its z_index in configs.yml.",
-        )
-    return PlaneFiles(z_index, found[0])
+class ComputedOverlaps(Overlaps):
+    """The overlaps of a stack's planes, computed when they are asked for and not kept."""
+
+    def __init__(
+        self,
+        planes: Sequence[PlaneFiles],
+        settings: StitchSettings,
+        shape: tuple[int, int],
+        on_read: Callable[[int], None] | None,
+    ) -> None:
+        self._polygons = {plane.z_index: plane.polygons for plane in planes}
+        self._pairs = _pairs(planes, settings)
+        self._shape = shape
+        self._workers = settings.num_process
+        self._on_read = on_read
+
+    def __getitem__(self, pair: tuple[int, int]) -> pd.DataFrame:
+        below, above = (self._polygons[z_index] for z_index in pair)
+        return overlap_files(below, above, self._shape, workers=self._workers, on_read=self._on_read)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+
+def _pairs(planes: Sequence[PlaneFiles], settings: StitchSettings) -> list[tuple[int, int]]:
+    return pairs_of([plane.z_index for plane in planes], settings.max_gap, settings.max_step())
 
 
 def stitch_files(
@@ -102,16 +115,24 @@ def stitch_files(
     stitch: StitchSettings,
     rasterise: RasteriseSettings,
     *,
+    overlaps: Overlaps,
     name: str,
     workers: int,
     on_read: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """Link the cells of a stack's planes and write 3d_polygons.parquet, objects.parquet and 3d_mask.zarr.
+    """Link the cells of a stack's planes and write what comes of it.
+
+    Writes 3d_polygons.parquet, objects.parquet, 3d_mask.zarr, link_report.json (`describe_links`, with the settings,
+    what `min_planes` dropped and what through_z.png shows) and through_z.png, a few cells through the planes.
 
     Parameters
     ----------
+    planes
+        In z order.
+    overlaps
+        Of the planes that `link_stack` asks for.
     on_read
-        Called with the pixels of each box that was drawn; all planes are drawn twice.
+        Told the pixels of each box that was drawn.
 
     Returns
     -------
@@ -121,76 +142,109 @@ def stitch_files(
     Raises
     ------
     StackError
-        If planes differ in shape or share a z_index.
+        If planes differ in shape or pixel size, share a z_index, or their z_index leave too many empty slices.
     """
     facts = [read_metadata(plane.folder / "metadata.json") for plane in planes]
-    tables = [read_polygons(plane.folder / "polygons.parquet", columns=_COLUMNS, box=None) for plane in planes]
-    opened = [
-        _open_plane(plane, table, shape, on_read)
-        for plane, table, (_, shape) in zip(planes, tables, facts, strict=True)
-    ]
-    links = link_planes(opened, iou_threshold=stitch.iou_threshold, workers=workers)
-    by_plane = [links[links["z_index"] == plane.z_index] for plane in planes]
-    linked = [object_polygons(table, rows) for table, rows in zip(tables, by_plane, strict=True)]
-    pixel_size_um = _common_pixel_size(planes, [metadata for metadata, _ in facts])
-    objects = summarise_objects(
-        links, _measured(planes, tables), pixel_size_um=pixel_size_um, z_step_um=stitch.z_step_um
-    )
-    polygons = geopandas.GeoDataFrame(pd.concat(linked, ignore_index=True), geometry="geometry")
-    write_geoparquet(output / "3d_polygons.parquet", polygons)
+    stack = check_stack([_plane_cells(plane, shape) for plane, (_, shape) in zip(planes, facts, strict=True)])
+    indices = [plane.z_index for plane in planes]
+    first, step, n_slices = _slices(indices)
+    pixel_size_um = common_pixel_size([metadata for metadata, _ in facts])
+    _warn_of_gaps(indices, step, stitch)
+    shape = stack[0].shape
+    links = link_stack(stack, overlaps, stitch)
+    links["area_px"] = np.concatenate([plane.areas for plane in stack])
+    del stack
+    # Only now, so that they are not in memory with the overlaps.
+    centres = [read_cells(plane, *_CENTRES) for plane in planes]
+    for column in _CENTRES:
+        links[column] = np.concatenate([table.pop(column).to_numpy() for table in centres])
+    del centres
+    kept, n_dropped = drop_short(links, stitch.min_planes)
+    if n_dropped:
+        _LOGGER.info("%s: objects in fewer than %d planes, dropped: %d", name, stitch.min_planes, n_dropped)
+    objects = summarise_objects(kept, indices, pixel_size_um=pixel_size_um, z_step_um=stitch.z_step_um)
+    ends = np.searchsorted(kept["z_index"].to_numpy(), indices, side="right")
+    by_plane = {z_index: kept[start:end] for z_index, start, end in zip(indices, [0, *ends], ends, strict=False)}
+    write_linked_polygons(output / "3d_polygons.parquet", [_linked(plane, by_plane[plane.z_index]) for plane in planes])
     write_parquet(output / "objects.parquet", objects)
-    readers = [_object_reader(plane, rows) for plane, rows in zip(opened, by_plane, strict=True)]
-    layout = LabelLayout(name, rasterise.chunk_px, rasterise.shard_px, pixel_size_um, stitch.z_step_um)
+    readers = {plane.z_index: _object_reader(plane, by_plane[plane.z_index], on_read) for plane in planes}
+    z_step_um = None if stitch.z_step_um is None else step * stitch.z_step_um
+
+    def read(z: int, box: Box) -> Labels:
+        reader = readers.get(first + z * step)
+        return np.zeros(box.shape, np.uint32) if reader is None else reader(box)
+
     write_labels(
         output / "3d_mask.zarr",
-        (len(planes), *opened[0].shape),
-        lambda z, box: readers[z](box),
-        layout=layout,
+        (n_slices, *shape),
+        read,
+        layout=LabelLayout(name, rasterise.chunk_px, rasterise.shard_px, pixel_size_um, z_step_um),
         workers=max(workers, 1),
+    )
+    shown = write_through_z(output / "through_z.png", planes, kept, objects, readers)
+    report = describe_links(links, indices)
+    for z_index in report["suspicious"]:
+        _LOGGER.warning("%s: plane %d looks odd beside its neighbours; see link_report.json", name, z_index)
+    dropped = {"objects": n_dropped, "cells": len(links) - len(kept), "min_planes": stitch.min_planes}
+    mask = {"first_z_index": first, "z_index_step": step, "slices": n_slices}
+    write_json(
+        output / "link_report.json",
+        {"stack": name, "settings": stitch.decisive(), "mask": mask, "dropped": dropped, **report, "through_z": shown},
     )
     return objects
 
 
-def _common_pixel_size(planes: Sequence[PlaneFiles], facts: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the pixel size of all planes, after a warning of gaps between them."""
-    sizes = {metadata.get("pixel_size_um") for metadata in facts}
-    if len(sizes) > 1:
+def _slices(indices: Sequence[int]) -> tuple[int, int, int]:
+    """Return the z_index of the 3D mask's first slice, the step of z_index between slices, and how many there are.
+
+    The step is the largest that meets all planes, so that slices are evenly spaced; where a plane is missing, its
+    slice is empty.
+    """
+    ordered = sorted(indices)
+    step = math.gcd(*(above - below for below, above in pairwise(ordered))) or 1
+    n_slices = (ordered[-1] - ordered[0]) // step + 1
+    if n_slices > _MOST_SLICES_A_PLANE * len(ordered):
         raise StackError(
-            f"the planes have different pixel sizes: {', '.join(sorted(map(str, sizes)))} µm",
-            "one for the whole stack was expected",
-            "Set pixel_size_um in the config or alike for its rows of the sheet, and segment again.",
+            f"the {len(ordered)} planes have z_index from {ordered[0]} to {ordered[-1]} without an even step",
+            "numbers in the order and at the spacing of the planes were expected",
+            "Number the planes 0, 1, 2, and leave a number out where a plane is missing.",
         )
-    gaps = [(a.z_index, b.z_index) for a, b in pairwise(planes) if b.z_index != a.z_index + 1]
-    for before, after in gaps:
-        _LOGGER.warning("planes %d and %d are linked as neighbours; none between them is in the stack", before, after)
-    return sizes.pop()
+    return ordered[0], step, n_slices
 
 
-def _open_plane(
-    plane: PlaneFiles,
-    table: geopandas.GeoDataFrame,
-    shape: tuple[int, int],
-    on_read: Callable[[int], None] | None,
-) -> Plane:
-    order = np.argsort(table["cell_id"].to_numpy())
-    cell_ids, areas = table["cell_id"].to_numpy()[order], table["area_px"].to_numpy()[order]
-    return Plane(plane.z_index, shape, cell_ids, areas, label_reader(plane.folder / "polygons.parquet", on_read))
+def _warn_of_gaps(indices: Sequence[int], step: int, settings: StitchSettings) -> None:
+    largest = settings.max_step()
+    for before, after in pairwise(sorted(indices)):
+        if largest is not None and after - before > largest:
+            _LOGGER.warning("planes %d and %d are not linked: farther apart than max_distance_um", before, after)
+        elif after - before > step:
+            _LOGGER.warning("planes %d and %d are linked as neighbours; none in between is in the stack", before, after)
 
 
-def _measured(planes: Sequence[PlaneFiles], tables: Sequence[geopandas.GeoDataFrame]) -> pd.DataFrame:
-    """Return what is known of each cell of each plane, in one table."""
-    parts = [
-        pd.DataFrame(table[[*_COLUMNS]]).assign(z_index=plane.z_index)
-        for plane, table in zip(planes, tables, strict=True)
-    ]
-    return pd.concat(parts, ignore_index=True).rename(columns={"cell_id": "plane_cell_id"})
+def _plane_cells(plane: PlaneFiles, shape: tuple[int, int]) -> PlaneCells:
+    table = read_cells(plane, "area_px")
+    return PlaneCells(plane.z_index, shape, table["cell_id"].to_numpy(), table["area_px"].to_numpy(np.int64))
 
 
-def _object_reader(plane: Plane, links: pd.DataFrame) -> ReadLabels:
-    """Return a function that draws a plane's boxes with the ids of the objects instead of its own."""
-    ids = np.zeros(int(plane.cell_ids.max(initial=0)) + 1, np.uint32)
-    ids[links["plane_cell_id"].to_numpy()] = links["cell_id"].to_numpy()
-    return lambda box: ids[plane.read(box)]
+def _linked(plane: PlaneFiles, rows: pd.DataFrame) -> LinkedPlane:
+    plane_cell_ids, cell_ids, iou = (rows[name].to_numpy() for name in ("plane_cell_id", "cell_id", "iou"))
+    return LinkedPlane(plane.z_index, plane.polygons, plane_cell_ids, cell_ids, iou)
+
+
+def _object_reader(plane: PlaneFiles, links: pd.DataFrame, on_read: Callable[[int], None] | None) -> ReadLabels:
+    """Return a function that draws a plane's boxes with the ids of the objects; what was dropped is background."""
+    draw = label_reader(plane.polygons, on_read)
+    cells = links["plane_cell_id"].to_numpy()
+    ids = np.zeros(int(cells.max(initial=0)) + 1, np.uint32)
+    ids[cells] = links["cell_id"].to_numpy()
+
+    def read(box: Box) -> Labels:
+        labels = draw(box)
+        labels[labels >= ids.size] = 0
+        drawn: Labels = ids[labels]
+        return drawn
+
+    return read
 
 
 def stitch_folder(folder: Path, output: Path | None, given: Mapping[str, Any]) -> tuple[pd.DataFrame, Path]:
@@ -219,25 +273,19 @@ def stitch_folder(folder: Path, output: Path | None, given: Mapping[str, Any]) -
     settings = load_block(StitchSettings, given)
     target = output or folder
     # In the results of a workflow the planes lie two levels above the stack.
-    planes = find_planes(_order_in(folder), [folder, folder.resolve().parent.parent])
+    planes = find_planes(order_in(folder), [folder, folder.resolve().parent.parent])
     name = folder.resolve().name
     _, shape = read_metadata(planes[0].folder / "metadata.json")
-    with pixel_bar(name, 2 * len(planes) * shape[0] * shape[1]) as on_read:
+    n_drawn = len(planes) + 2 * len(_pairs(planes, settings))
+    with pixel_bar(name, n_drawn * shape[0] * shape[1]) as on_read:
         objects = stitch_files(
-            planes, target, settings, RasteriseSettings(), name=name, workers=settings.num_process, on_read=on_read
+            planes,
+            target,
+            settings,
+            RasteriseSettings(),
+            overlaps=ComputedOverlaps(planes, settings, shape, on_read),
+            name=name,
+            workers=settings.num_process,
+            on_read=on_read,
         )
     return objects, target
-
-
-def _order_in(folder: Path) -> list[tuple[str, int | None]]:
-    configs = folder / "configs.yml"
-    if configs.is_file():
-        return read_order(configs)
-    planes = sorted(path.parent.name for path in folder.glob("*/polygons.parquet"))
-    if not planes:
-        raise MissingFileError(
-            f"{folder} holds no planes",
-            "a configs.yml and a folder with polygons.parquet for each plane were expected",
-            "Correct the path, or run `cohortseg infer --image-dir` first.",
-        )
-    return [(name, None) for name in planes]

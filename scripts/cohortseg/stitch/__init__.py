@@ -1,14 +1,20 @@
 """From the cells of single planes to cells in 3D: overlaps, one-to-one links, objects."""
 
-from cohortseg.stitch.link import link_planes
+from cohortseg.stitch.link import PlaneCells, check_stack, drop_short, link_stack, pairs_of
 from cohortseg.stitch.objects import object_polygons, summarise_objects
 from cohortseg.stitch.overlap import Plane, plane_overlaps
 from cohortseg.stitch.planes import plane_from_polygons, stitch_planes
+from cohortseg.stitch.quality import describe_links
 
 __all__ = [
     "Plane",
-    "link_planes",
+    "PlaneCells",
+    "check_stack",
+    "describe_links",
+    "drop_short",
+    "link_stack",
     "object_polygons",
+    "pairs_of",
     "plane_from_polygons",
     "plane_overlaps",
     "stitch_planes",

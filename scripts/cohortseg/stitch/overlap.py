@@ -1,9 +1,7 @@
-"""Overlaps between neighbouring planes of a stack, streamed by blocks so that no plane is ever held whole."""
+"""Overlaps between two planes whose pixels can be looked at, block by block; for files, see `stitch.sweep`."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ from cohortseg.kernels.overlap import count_overlaps
 from cohortseg.tiling.blocks import blocks
 
 BLOCK_PX = 2048
-"""Side of the blocks that stacks are read in: two of them, 32 MiB, are a worker's memory. No result depends on it."""
+"""Side of the blocks that planes are read in: two of them are 32 MiB. No result depends on it."""
 
 Counts = tuple[NDArray[np.uint32], NDArray[np.int64]]
 """(n, 2) pairs of labels and the (n,) pixels that they share."""
@@ -36,7 +34,7 @@ class Plane:
     areas
         (n,) int64: pixels of each.
     read
-        Gives the labels of any box of the plane; called from several threads at once.
+        Gives the labels of any box of the plane.
     """
 
     z_index: int
@@ -88,36 +86,10 @@ def plane_overlaps(below: Plane, above: Plane, *, block_px: int) -> pd.DataFrame
     StackError
         A plane has pixels of a cell that is not among its `cell_ids`.
     """
-    return stack_overlaps([below, above], block_px=block_px, workers=0)[0]
-
-
-def stack_overlaps(planes: Sequence[Plane], *, block_px: int, workers: int) -> list[pd.DataFrame]:
-    """Return `plane_overlaps` of each plane with the next one.
-
-    A block is read once from each plane in turn, and two of them are held at a time by each worker; blocks are
-    spread over `workers` threads (0: none besides the caller's), so that two planes keep all workers busy.
-    """
-    count = partial(_count_block, planes)
-    boxes = blocks(planes[0].shape, block_px)
-    if workers:
-        with ThreadPoolExecutor(workers) as pool:
-            by_block = list(pool.map(count, boxes))
-    else:
-        by_block = [count(box) for box in boxes]
-    return [
-        _overlap_table(planes[i], planes[i + 1], [counts[i] for counts in by_block]) for i in range(len(planes) - 1)
-    ]
-
-
-def _count_block(planes: Sequence[Plane], box: Box) -> list[Counts]:
-    counts = []
-    below = None
-    for number, plane in enumerate(planes):
-        above = plane.read(box) if plane.cell_ids.size else None
-        if number:
-            counts.append(_NOTHING if below is None or above is None else count_overlaps(below, above))
-        below = above
-    return counts
+    by_block = []
+    if below.cell_ids.size and above.cell_ids.size:
+        by_block = [count_overlaps(below.read(box), above.read(box)) for box in blocks(below.shape, block_px)]
+    return _overlap_table(below, above, by_block)
 
 
 _NOTHING: Counts = (np.zeros((0, 2), np.uint32), np.zeros(0, np.int64))

@@ -15,16 +15,16 @@ from cohortseg.errors import StackError, TableError
 from cohortseg.kernels.overlap import count_overlaps
 from cohortseg.settings import StitchSettings, load_block
 from cohortseg.shapes import rasterise_into
-from cohortseg.stitch.link import link_planes
+from cohortseg.stitch.link import PlaneCells, drop_short, link_stack, pairs_of
 from cohortseg.stitch.objects import object_polygons
-from cohortseg.stitch.overlap import BLOCK_PX, Plane
+from cohortseg.stitch.overlap import BLOCK_PX, Plane, plane_overlaps
 from cohortseg.tiling.blocks import blocks
 
 _LARGEST_ID = 2**32 - 1
 
 
 def stitch_planes(
-    planes: Sequence[gpd.GeoDataFrame], iou_threshold: float = StitchSettings().iou_threshold
+    planes: Sequence[gpd.GeoDataFrame], iou_threshold: float | None = None, settings: StitchSettings | None = None
 ) -> gpd.GeoDataFrame:
     """Link the polygons of a stack's planes into 3D cells.
 
@@ -34,13 +34,16 @@ def stitch_planes(
         In the order of the stack, which gives them the z_index 0, 1, ...: `cell_id` and `geometry` each, as
         `polygons.parquet` has them. Planes without rows are allowed.
     iou_threshold
-        Smallest intersection over union, in pixels, that links two cells; above 0, at most 1.
+        Smallest intersection over union, in pixels, that links two cells; above 0, at most 1. Where given, it replaces
+        that of `settings`.
+    settings
+        Everything else, such as `StitchSettings(rule="optimal", max_gap=1)`; None for the defaults.
 
     Returns
     -------
     GeoDataFrame
         One row a cell and plane: `geometry`, `z_index`, `cell_id` (one id across planes, from 1),
-        `plane_cell_id`, `iou` to the plane before; see `link_planes` for the rule.
+        `plane_cell_id`, `iou` to the plane before; see `link_stack` for the rule.
 
     Raises
     ------
@@ -53,12 +56,24 @@ def stitch_planes(
     """
     if not planes:
         raise StackError("the stack has no planes", "a stack has one plane at least", "Give its planes' polygons.")
-    settings = load_block(StitchSettings, {"iou_threshold": iou_threshold})
+    given = {} if iou_threshold is None else {"iou_threshold": iou_threshold}
+    settings = load_block(StitchSettings, (settings or StitchSettings()).model_dump() | given)
     shape = _common_shape(planes)
     stack = [plane_from_polygons(z_index, polygons, shape) for z_index, polygons in enumerate(planes)]
-    links = link_planes(stack, iou_threshold=settings.iou_threshold, workers=0)
-    parts = [object_polygons(planes[z_index], of_plane) for z_index, of_plane in _by_plane(links, len(planes))]
+    overlaps = {
+        (lower, upper): plane_overlaps(stack[lower], stack[upper], block_px=BLOCK_PX)
+        for lower, upper in pairs_of(range(len(planes)), settings.max_gap, settings.max_step())
+    }
+    links, _ = drop_short(link_stack([_cells(plane) for plane in stack], overlaps, settings), settings.min_planes)
+    parts = []
+    for z_index, of_plane in _by_plane(links, len(planes)):
+        kept = planes[z_index][planes[z_index]["cell_id"].isin(of_plane["plane_cell_id"])]
+        parts.append(object_polygons(kept, of_plane))
     return gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), geometry="geometry")
+
+
+def _cells(plane: Plane) -> PlaneCells:
+    return PlaneCells(plane.z_index, plane.shape, plane.cell_ids, plane.areas)
 
 
 def plane_from_polygons(z_index: int, polygons: gpd.GeoDataFrame, shape: tuple[int, int]) -> Plane:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import geopandas
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 
 from cohortseg.arrays import Box
 from cohortseg.errors import MissingFileError, TableError
@@ -51,6 +52,19 @@ def _damaged(path: Path, error: Exception) -> TableError:
     return TableError(
         f"{path.name} cannot be read: {error}", "expected a complete parquet file", "Delete it and run its step again."
     )
+
+
+class WkbRows(NamedTuple):
+    """Rows of a table of geometries, as they are stored."""
+
+    first_row: int
+    """Where in the file they begin."""
+    cell_ids: NDArray[np.generic]
+    """(n,) ids."""
+    data: NDArray[np.uint8]
+    """(bytes,) the geometries in WKB, one after the other."""
+    offsets: NDArray[np.int64]
+    """(n + 1,) where each geometry begins in `data`, and where the last ends; missing ones have no bytes."""
 
 
 class GeoFile:
@@ -172,28 +186,41 @@ class GeoFile:
 
     def _groups_in(self, box: Box) -> list[int]:
         """Return the row groups that may hold a geometry overlapping the box."""
+        return [
+            group
+            for group, bounds in enumerate(self.group_bounds())
+            if bounds is None
+            or (bounds[0] < box.x1 and bounds[2] > box.x0 and bounds[1] < box.y1 and bounds[3] > box.y0)
+        ]
+
+    def group_bounds(self) -> list[Bounds | None]:
+        """Return the bounds of each row group's geometries, as the covering column states them; None where it does not.
+
+        Raises
+        ------
+        TableError
+            The covering column is damaged.
+        """
         footer = self._file.metadata
         if self._bbox is None or footer.num_row_groups == 0:
-            return list(range(footer.num_row_groups))
+            return [None] * footer.num_row_groups
         places = {footer.schema.column(i).path: i for i in range(footer.num_columns)}
         try:
             leaves = [places[f"{self._bbox}.{field}"] for field in BBOX_FIELDS]
         except KeyError as error:
             raise _damaged(self._path, error) from error
-        kept = []
+        types = [footer.schema.column(leaf).physical_type for leaf in leaves]
+        bounds: list[Bounds | None] = []
         for group in range(footer.num_row_groups):
-            chunks = [footer.row_group(group).column(leaf) for leaf in leaves]
-            if any(
-                c.physical_type != footer.schema.column(i).physical_type for c, i in zip(chunks, leaves, strict=True)
-            ):
+            row_group = footer.row_group(group)
+            chunks = [row_group.column(leaf) for leaf in leaves]
+            if [chunk.physical_type for chunk in chunks] != types:
                 # pyarrow would end the process when asked for their statistics
                 raise _damaged(self._path, ValueError("the types of its columns disagree"))
             xmin, ymin, xmax, ymax = (chunk.statistics for chunk in chunks)
-            if not all(each is not None and each.has_min_max for each in (xmin, ymin, xmax, ymax)) or (
-                xmin.min < box.x1 and xmax.max > box.x0 and ymin.min < box.y1 and ymax.max > box.y0
-            ):
-                kept.append(group)
-        return kept
+            known = all(each is not None and each.has_min_max for each in (xmin, ymin, xmax, ymax))
+            bounds.append((xmin.min, ymin.min, xmax.max, ymax.max) if known else None)
+        return bounds
 
     def _row_numbers(self, groups: Sequence[int]) -> pa.Array:
         sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]

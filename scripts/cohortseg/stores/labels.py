@@ -1,24 +1,26 @@
-"""mask.zarr: label images as OME-NGFF 0.5 in sharded zarr v3, written and read in bounded memory."""
+"""mask.zarr: label images as OME-NGFF, sharded in zarr v3, written and read in bounded memory."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
+from numcodecs import Zstd
 from zarr.codecs import ZstdCodec
 
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import MissingFileError, TableError
 from cohortseg.stores.atomic import atomic_path
 from cohortseg.stores.checked_store import CheckedStore
+from cohortseg.stores.pyramid import Pyramid
+from cohortseg.stores.shards import ZSTD_LEVEL, ShardGrid
 
-NGFF_VERSION = "0.5"
-ZSTD_LEVEL = 3
+NGFF_VERSIONS = {2: "0.4", 3: "0.5"}
+"""Version of OME-NGFF by that of zarr."""
 
 ReadPlane = Callable[[Box], Labels]
 """Gives the labels of a box of a 2D image."""
@@ -41,6 +43,8 @@ class LabelLayout:
         Side of a shard (one file), a multiple of `chunk_px`.
     pixel_size_um, z_step_um
         Scale in micrometres; None where unknown: the scale is then 1 without a unit.
+    zarr_format
+        3 (OME-NGFF 0.5), or 2 (OME-NGFF 0.4) for older programs: each chunk is then a file.
     """
 
     name: str
@@ -48,6 +52,7 @@ class LabelLayout:
     shard_px: int
     pixel_size_um: float | None
     z_step_um: float | None
+    zarr_format: int = 3
 
 
 def write_labels(
@@ -57,6 +62,7 @@ def write_labels(
     *,
     layout: LabelLayout,
     workers: int,
+    notes: Callable[[], Mapping[str, Any]] | None = None,
 ) -> None:
     """Write a multiscale label image, asking `read` for each shard once.
 
@@ -77,18 +83,27 @@ def write_labels(
     layout
         Chunks, shards, scale and name.
     workers
-        Shards written at once.
+        Shards drawn and written at once.
+    notes
+        Asked when all is drawn for what else to keep in the attributes, under `cohortseg`.
     """
     planes: ReadStack = cast(ReadStack, read) if len(shape) == 3 else _ignoring_z(cast(ReadPlane, read))
-    with atomic_path(path) as temporary, ThreadPoolExecutor(workers) as pool:
-        group = zarr.create_group(temporary, zarr_format=3)
+    n_planes = shape[0] if len(shape) == 3 else 1
+    with atomic_path(path) as temporary:
+        group = zarr.create_group(temporary, zarr_format=_zarr_format(layout))
         levels = list(_level_shapes(shape, layout.chunk_px))
-        group.attrs.update({"ome": _metadata(layout, len(shape), len(levels))})
-        level_reader = planes
-        for level, level_shape in enumerate(levels):
-            array = _create_level(group, str(level), level_shape, layout)
-            _write_level(array, level_reader, layout.shard_px, pool)
-            level_reader = _thinned(array)
+        pyramid = Pyramid([_create_level(group, temporary, i, each, layout) for i, each in enumerate(levels)])
+
+        def write(place: tuple[int, tuple[int, int]]) -> None:
+            z, (row, column) = place
+            pyramid.add(z, row, column, planes(z, pyramid.box(row, column)))
+
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(write, [(z, place) for z in range(n_planes) for place in pyramid.places()]):
+                pass
+        group.attrs.update(_metadata(layout, len(shape), len(levels)))
+        if notes is not None:
+            group.attrs.update({"cohortseg": dict(notes())})
 
 
 class LabelSource:
@@ -156,16 +171,6 @@ def _ignoring_z(read: ReadPlane) -> ReadStack:
     return lambda _, box: read(box)
 
 
-def _thinned(above: "zarr.Array[Any]") -> ReadStack:
-    """Return a reader of every second row and column of a level."""
-
-    def read(z: int, box: Box) -> Labels:
-        index = slice(2 * box.y0, 2 * box.y1, 2), slice(2 * box.x0, 2 * box.x1, 2)
-        return np.asarray(above[(z, *index) if above.ndim == 3 else index], dtype=np.uint32)
-
-    return read
-
-
 def _level_shapes(shape: tuple[int, ...], chunk_px: int) -> Iterator[tuple[int, ...]]:
     yield shape
     while max(shape[-2:]) > chunk_px:
@@ -173,36 +178,31 @@ def _level_shapes(shape: tuple[int, ...], chunk_px: int) -> Iterator[tuple[int, 
         yield shape
 
 
-def _create_level(group: zarr.Group, name: str, shape: tuple[int, ...], layout: LabelLayout) -> "zarr.Array[Any]":
+def _zarr_format(layout: LabelLayout) -> Literal[2, 3]:
+    return 2 if layout.zarr_format == 2 else 3
+
+
+def _create_level(
+    group: zarr.Group, folder: Path, level: int, shape: tuple[int, ...], layout: LabelLayout
+) -> ShardGrid:
+    """Write the metadata of a level's array, and return where its shards go."""
     # a level smaller than a shard takes the least whole number of chunks
-    shard = min(layout.shard_px, math.ceil(max(shape[-2:]) / layout.chunk_px) * layout.chunk_px)
-    planes = (1,) * (len(shape) - 2)
-    return group.create_array(
-        name,
+    shard_px = min(layout.shard_px, math.ceil(max(shape[-2:]) / layout.chunk_px) * layout.chunk_px)
+    planes, is_v2 = (1,) * (len(shape) - 2), layout.zarr_format == 2
+    group.create_array(
+        str(level),
         shape=shape,
         dtype="uint32",
         chunks=(*planes, layout.chunk_px, layout.chunk_px),
-        shards=(*planes, shard, shard),
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        dimension_names=["z", "y", "x"][3 - len(shape) :],
-        config={"write_empty_chunks": False},
+        shards=None if is_v2 else (*planes, shard_px, shard_px),
+        compressors=Zstd(level=ZSTD_LEVEL) if is_v2 else ZstdCodec(level=ZSTD_LEVEL),
+        chunk_key_encoding={"name": "v2", "separator": "/"} if is_v2 else None,
+        dimension_names=None if is_v2 else ["z", "y", "x"][3 - len(shape) :],
+        fill_value=0,
     )
-
-
-def _write_level(array: "zarr.Array[Any]", read: ReadStack, shard_px: int, pool: ThreadPoolExecutor) -> None:
-    height, width = array.shape[-2:]
-
-    def write(place: tuple[int, int, int]) -> None:
-        z, y, x = place
-        box = Box(y, x, min(y + shard_px, height), min(x + shard_px, width))
-        labels = read(z, box)
-        if labels.any():
-            array[(z, *box.slices) if array.ndim == 3 else box.slices] = labels
-
-    n_planes = array.shape[0] if array.ndim == 3 else 1
-    places = itertools.product(range(n_planes), range(0, height, shard_px), range(0, width, shard_px))
-    for _ in pool.map(write, places):
-        pass
+    return ShardGrid(
+        folder / str(level), (shape[-2], shape[-1]), layout.chunk_px, shard_px, layout.zarr_format, len(shape) == 3
+    )
 
 
 def _metadata(layout: LabelLayout, ndim: int, n_levels: int) -> dict[str, Any]:
@@ -216,8 +216,8 @@ def _metadata(layout: LabelLayout, ndim: int, n_levels: int) -> dict[str, Any]:
         {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
         for level, scale in enumerate(scales)
     ]
-    return {
-        "version": NGFF_VERSION,
-        "multiscales": [{"name": layout.name, "axes": axes, "datasets": datasets, "type": "nearest"}],
-        "image-label": {"version": NGFF_VERSION},
-    }
+    version = NGFF_VERSIONS[layout.zarr_format]
+    multiscale = {"name": layout.name, "axes": axes, "datasets": datasets, "type": "nearest"}
+    if layout.zarr_format == 2:
+        return {"multiscales": [{"version": version, **multiscale}], "image-label": {"version": version}}
+    return {"ome": {"version": version, "multiscales": [multiscale], "image-label": {"version": version}}}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,12 +11,14 @@ import geopandas
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from cohortseg.arrays import Box
 from cohortseg.errors import TableError
 from cohortseg.stores.atomic import atomic_path
 from cohortseg.stores.geoparquet import BBOX_TYPE, COMPRESSION, Bounds, geo_metadata, to_arrow, total_bounds
-from cohortseg.stores.geoparquet_file import GeoFile, missing_columns
+from cohortseg.stores.geoparquet_file import GeoFile, WkbRows, missing_columns
+from cohortseg.stores.wkb import Piece, WkbFile
 
 ROW_GROUP_ROWS = 65_536
 
@@ -144,6 +147,36 @@ def read_polygon_groups(path: Path) -> Iterator[geopandas.GeoDataFrame]:
     with GeoFile(path) as stored:
         for group in range(stored.n_groups):
             yield stored.read_group(group)
+
+
+class BoxReader:
+    """Reads ids and geometries by box, as they are stored, from several threads.
+
+    The footer is read with the first box and kept, which with thousands of row groups takes longer than a box; the
+    file is not kept open. Errors as for `read_polygons`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, box: Box) -> Iterator[WkbRows]:
+        """Yield the rows of all row groups that may meet a box, in the order of the file.
+
+        Others of the same group come along. A `cell_id` that the file lacks is the number of the row, from 1.
+        """
+        file, pieces, bounds = self._footer
+        xmin, ymin, xmax, ymax = bounds.T
+        met = (xmin < box.x1) & (xmax > box.x0) & (ymin < box.y1) & (ymax > box.y0)
+        for i in np.flatnonzero(met):
+            yield from file.read_piece(pieces[i])
+
+    @cached_property
+    def _footer(self) -> tuple[WkbFile, list[Piece], NDArray[np.float64]]:
+        """Return the closed file, its row groups, and the bounds of each: (n, 4) xmin, ymin, xmax, ymax."""
+        with WkbFile(self._path) as file:
+            pieces, group_bounds = file.pieces(0), file.group_bounds()
+        endless = (-np.inf, -np.inf, np.inf, np.inf)
+        return file, pieces, np.array([each or endless for each in group_bounds], np.float64).reshape(-1, 4)
 
 
 def count_polygons(path: Path) -> int:

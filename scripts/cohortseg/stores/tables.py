@@ -23,6 +23,7 @@ from cohortseg.stores.atomic import atomic_path
 from cohortseg.stores.geoparquet import COMPRESSION, geo_metadata, to_arrow, total_bounds
 from cohortseg.stores.geoparquet_file import missing_columns, open_parquet, reading
 from cohortseg.stores.images import FIRST_PAGE, ImageSource, open_image
+from cohortseg.stores.npy import open_npy
 
 MAX_LABEL = 2**32 - 1
 
@@ -137,6 +138,16 @@ class LabelImage:
         """(y, x) of the plane."""
         return self._source.shape
 
+    @property
+    def n_planes(self) -> int:
+        """Planes of the file, of which this is one."""
+        return self._source.n_planes
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Side of a pixel in micrometres; None when the file does not say."""
+        return self._source.pixel_size_um
+
     def read(self, box: Box) -> Labels:
         """Return the (y, x) uint32 labels of a box; ImageError where they cannot be read or are out of range."""
         pixels = self._source.read([0], box)[0]
@@ -151,7 +162,7 @@ class LabelImage:
 
 @contextmanager
 def open_label_image(path: Path, plane: int = 0) -> Iterator[LabelImage]:
-    """Open a label image (ground truth) in TIFF, PNG, zarr or any other supported format.
+    """Open a label image in TIFF, PNG, zarr, NPY or any other supported format.
 
     Parameters
     ----------
@@ -165,17 +176,22 @@ def open_label_image(path: Path, plane: int = 0) -> Iterator[LabelImage]:
     ImageError
         It cannot be read, has several channels, or is not of integers.
     """
-    path = Path(path)
-    with open_image(path, FIRST_PAGE) as first:
-        page = replace(FIRST_PAGE, plane=plane if first.n_planes > 1 else 0)
-    with open_image(path, page) as source:
+    with _open_plane(Path(path), plane) as source:
         if len(source.channels) != 1 or source.dtype.kind not in "iu":
             raise ImageError(
-                f"{path.name} has {len(source.channels)} channels of {source.dtype}",
+                f"{source.path.name} has {len(source.channels)} channels of {source.dtype}",
                 "expected one channel of integers, a number for each cell",
                 "Set labels in config/samples.tsv to an instance label image.",
             )
         yield LabelImage(source)
+
+
+def _open_plane(path: Path, plane: int) -> ImageSource:
+    if path.suffix.lower() == ".npy" and path.is_file():
+        return open_npy(path)
+    with open_image(path, FIRST_PAGE) as first:
+        page = replace(FIRST_PAGE, plane=plane if first.n_planes > 1 else 0)
+    return open_image(path, page)
 
 
 def read_label_image(path: Path, plane: int = 0) -> Labels:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from skimage.measure import points_in_poly
 
 from cohortseg.errors import ImageError, TableError
-from cohortseg.kernels.raster import fill_polygons
+from cohortseg.kernels.raster import draw_wkb, fill_polygons
 
 Ring = list[tuple[float, float]]
 SQUARE: Ring = [(1, 1), (3, 1), (3, 3), (1, 3)]
@@ -131,3 +131,48 @@ def test_polygons_that_share_edges_neither_share_nor_drop_a_pixel(
     out, overwritten = fill(polygons, list(range(1, len(polygons) + 1)))
     assert overwritten == 0
     assert out.all()
+
+
+def draw(shapes: list[shapely.Geometry | None], values: list[int], shape: tuple[int, int] = (8, 8), **options: object):
+    blobs = [b"" if each is None else shapely.to_wkb(each, **options) for each in shapes]
+    offsets = np.cumsum([0, *map(len, blobs)])
+    out = np.zeros(shape, np.uint32)
+    data = np.frombuffer(b"".join(blobs), np.uint8)
+    return out, draw_wkb(data, offsets, np.array(values, np.uint32), out, (0, 0), 10)
+
+
+def fill_shapes(shapes: list[shapely.Geometry]) -> tuple[np.ndarray, int]:
+    parts, rows = shapely.get_parts(shapes, return_index=True)
+    polygons = [[list(ring.coords) for ring in shapely.get_rings(part)] for part in parts]
+    return fill(polygons, [int(row) + 1 for row in rows])
+
+
+@given(st.lists(rings, min_size=1, max_size=4), st.sampled_from([{}, {"byte_order": 0}, {"include_srid": True}]))
+def test_polygons_in_wkb_are_drawn_as_their_vertices_are(found: list[Ring], options: dict[str, object]) -> None:
+    single = [shapely.Polygon(ring) for ring in found]
+    shapes = [*single, shapely.set_srid(shapely.MultiPolygon(single), 3857)]
+    out, overwritten = draw(shapes, list(range(1, len(shapes) + 1)), **options)
+    expected, expected_overwritten = fill_shapes(shapes)
+    assert np.array_equal(out, expected)
+    assert overwritten == expected_overwritten
+
+
+def test_missing_and_empty_geometries_in_wkb_draw_nothing_and_heights_are_left_out() -> None:
+    high = shapely.force_3d(shapely.box(0, 0, 2, 2).difference(shapely.box(0, 0, 1, 1)), 7.0)
+    out, _ = draw([None, shapely.Polygon(), shapely.MultiPolygon(), high], [1, 2, 3, 4], (2, 2), output_dimension=3)
+    assert out.tolist() == [[0, 4], [4, 4]]
+
+
+def test_what_is_no_polygon_in_wkb_is_refused_with_its_row() -> None:
+    good = shapely.box(0, 0, 2, 2)
+    with pytest.raises(TableError, match="row 11 holds another kind"):
+        draw([good, shapely.Point(1, 1)], [1, 2])
+    with pytest.raises(TableError, match="row 11 has a vertex that is missing"):
+        draw([good, shapely.Polygon([(0, 0), (np.inf, 0), (1, 1)])], [1, 2])
+    blob = shapely.to_wkb(good)
+    for kept in range(1, len(blob)):
+        with pytest.raises(TableError, match="row 0 is cut off"):
+            draw_wkb(
+                np.frombuffer(blob[:kept], np.uint8), np.array([0, kept]), np.ones(1, np.uint32),
+                np.zeros((2, 2), np.uint32), (0, 0), 0,
+            )  # fmt: skip

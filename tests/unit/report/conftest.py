@@ -78,18 +78,34 @@ class Made:
         return SampleResult(name, "missing", {}, None, None, None, None)
 
     @staticmethod
-    def stack(name: str, n_planes: list[int], preview_png: bytes | None = None) -> StackResult:
-        """Return a stack with one object for each number of planes."""
+    def stack(
+        name: str, n_planes: list[int], preview_png: bytes | None = None, through_z_png: bytes | None = None
+    ) -> StackResult:
+        """Return a stack of two planes, the second of which is odd, with one object for each number of planes."""
         n = len(n_planes)
         objects = pd.DataFrame(
             {
                 "n_planes": n_planes,
+                "n_gaps": np.arange(n) == 1,
                 "volume_px": np.full(n, 900),
                 "volume_um3": np.full(n, np.nan),
                 "mean_iou": np.where(np.array(n_planes) > 1, 0.8, np.nan),
             }
         )
-        return StackResult(name, objects, preview_png, None)
+        planes = [
+            {"z_index": 0, "start_share": None, "end_share": 0.1, "suspicious": []},
+            {"z_index": 1, "start_share": 0.1, "end_share": None, "suspicious": ["ends"]},
+        ]
+        links = {
+            "n_links": 2,
+            "n_splits": 3,
+            "n_merges": 4,
+            "dropped": {"objects": 9, "cells": 9, "min_planes": 2},
+            "settings": {"rule": "best", "iou_threshold": 0.5},
+            "iou_histogram": {"edges": [0.0, 0.5, 1.0], "counts": [0, 2]},
+            "planes": planes,
+        }
+        return StackResult(name, objects, links, preview_png, through_z_png, None)
 
     @staticmethod
     def cohort(*samples: SampleResult, stacks: tuple[StackResult, ...] = (), **settings: Any) -> ReportData:

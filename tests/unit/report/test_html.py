@@ -118,7 +118,9 @@ def test_a_failure_without_any_message_still_shows(made: Any) -> None:
 
 
 def test_a_stack_that_was_not_stitched_is_a_failure(made: Any) -> None:
-    stack = StackResult("brain", None, None, {"rule": "stitch", "error": "StackError", "found": "plane 3 is smaller"})
+    stack = StackResult(
+        "brain", None, None, None, None, {"rule": "stitch", "error": "StackError", "found": "plane 3 is smaller"}
+    )
     text = Page(render_report(made.cohort(made.ok("a", made.cells(3)), stacks=(stack,)))).text
     assert "stack brain: plane 3 is smaller" in text
     assert "Not stitched" in text
@@ -130,6 +132,19 @@ def test_stacks_show_objects_and_how_many_planes_they_span(made: Any) -> None:
     assert "3D objects in 1 stack 4" in text
     assert "4 objects; median volume 900 px; mean IoU between planes 0.80; 25 % lie on one plane only." in text
     assert "1 1 3 2 5 1" in text
+
+
+def test_stacks_show_how_their_planes_were_linked(made: Any) -> None:
+    stack = made.stack("brain", [1, 3, 3, 5], through_z_png=made.png(1000))
+    html = render_report(made.cohort(made.ok("a", made.cells(3)), stacks=(stack,)))
+    text = Page(html).text
+    assert "Links: 2, by the rule best with an IoU of at least 0.5." in text
+    assert "Splits of cells from plane to plane: 3, merges: 4." in text
+    assert "Objects that miss planes between their first and last: 1. Dropped for fewer than 2 planes: 9." in text
+    assert "plane 1: the share of objects that end here differs" in text
+    for title in ("IoU of links of brain", "Where objects begin and end of brain"):
+        assert f'aria-label="{title}"' in html
+    assert 'alt="Cells of brain through z"' in html
 
 
 def test_an_empty_stack_is_shown_as_such(made: Any) -> None:

@@ -18,7 +18,7 @@ class TextRow:
 def segment(config: dict[str, object], **row: str) -> SegmentSettings:
     """Return the settings of a sample with these columns."""
     rows = [TextRow(2, {"sample": "a", "image": "a.tif", **row})]
-    return parse_sheet(rows, "/cohort", load_settings(config), lambda _: True)[0].segment
+    return parse_sheet(rows, "/cohort", load_settings(config), lambda _: True, lambda *_: 1)[0].segment
 
 
 TABLE: dict[str, object] = {

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from cohortseg.errors import SampleSheetError
-from cohortseg.settings import Sample, load_settings, parse_sheet
+from cohortseg.errors import ImageError, SampleSheetError
+from cohortseg.settings import Sample, SegmentSettings, load_settings, parse_sheet
 from cohortseg.settings.sheet import SheetColumns
 
 
@@ -15,9 +15,19 @@ class TextRow:
     values: dict[str, str]
 
 
+PLANES = {"/cohort/stack.tif": 12, "/cohort/stack2.tif": 12, "/cohort/flat.tif": 1, "/cohort/unknown.tif": 0}
+
+
+def count_planes(path: str, segment: SegmentSettings) -> int:
+    """Return how many planes a file of these tests has."""
+    if path not in PLANES:
+        raise ImageError(f"{path} is damaged", "an image", "Copy it again.")
+    return PLANES[path]
+
+
 def parse(*rows: dict[str, str], config: dict[str, object] | None = None) -> tuple[Sample, ...]:
     numbered = [TextRow(line, values) for line, values in enumerate(rows, start=2)]
-    return parse_sheet(numbered, "/cohort", load_settings(config or {}), lambda path: "gone" not in path)
+    return parse_sheet(numbered, "/cohort", load_settings(config or {}), lambda path: "gone" not in path, count_planes)
 
 
 def faults(*rows: dict[str, str]) -> str:
@@ -144,3 +154,53 @@ def test_all_faults_of_all_rows_are_in_one_error_in_the_order_of_the_sheet() -> 
 def test_every_override_column_is_a_key_of_the_config() -> None:
     own = {"sample", "image", "stack", "z_index", "labels"}
     assert set(SheetColumns.model_fields) - own <= set(load_settings({}).model_dump())
+
+
+def test_a_file_of_all_planes_becomes_a_stack_of_samples() -> None:
+    row = {"sample": "liver", "image": "stack.tif", "labels": "stack2.tif", "plane": "all", "diameter": "9"}
+    planes = parse({"sample": "first", "image": "a.tif"}, row, {"sample": "last", "image": "b.tif"})[1:-1]
+    assert [plane.sample for plane in planes] == [f"liver_z{z:03d}" for z in range(12)]
+    assert [plane.z_index for plane in planes] == [plane.segment.plane for plane in planes] == list(range(12))
+    assert {(plane.stack, plane.image, plane.labels) for plane in planes} == {
+        ("liver", "/cohort/stack.tif", "/cohort/stack2.tif")
+    }
+    assert {plane.segment.diameter for plane in planes} == {9.0}
+
+
+def test_a_stack_of_all_planes_is_called_as_the_sheet_says() -> None:
+    assert {plane.stack for plane in parse({"sample": "a", "image": "stack.tif", "stack": "s", "plane": "all"})} == {
+        "s"
+    }
+
+
+def test_a_file_whose_planes_cannot_be_counted_now_has_none() -> None:
+    assert [sample.sample for sample in parse({"sample": "a", "image": "unknown.tif", "plane": "all"}, OTHER)] == ["z"]
+
+
+OTHER = {"sample": "z", "image": "z.tif"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"image": "flat.tif"}], "plane is all but /cohort/flat.tif has one plane; leave plane empty"),
+        (
+            [{"image": "damaged.tif"}],
+            "the planes of image /cohort/damaged.tif cannot be counted: /cohort/damaged.tif is",
+        ),
+        ([{"image": "stack.tif", "labels": "flat.tif"}], "12 planes and labels /cohort/flat.tif has 1"),
+        ([{"image": "stack.tif", "z_index": "3"}], "z_index is given but plane is all"),
+        ([{"image": "stack.tif", "stack": "s"}, {"image": "stack2.tif", "stack": "s"}], "z_index 0 of stack 's' is"),
+        ([{"image": "stack.tif", "plane": "some"}], "found 'some', allowed: a plane's number, from 0, or all"),
+        ([{"image": "stack.tif", "plane": "-1"}], "allowed: a plane's number, from 0, or all"),
+    ],
+)
+def test_rows_of_all_planes_that_make_no_stack_are_told_once(rows: list[dict[str, str]], message: str) -> None:
+    text = faults(*({"sample": f"s{i}", "plane": "all"} | row for i, row in enumerate(rows)))
+    assert message in text
+    assert "has 1 fault" in text
+
+
+def test_a_plane_called_like_another_sample_is_told() -> None:
+    text = faults({"sample": "s_z004", "image": "a.tif"}, {"sample": "s", "image": "stack.tif", "plane": "all"})
+    assert "row 3, sample 's': the name 's_z004' is used by row 2 too" in text

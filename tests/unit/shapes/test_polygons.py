@@ -4,6 +4,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from skimage.draw import polygon2mask
 
 from cohortseg.errors import ImageError
 from cohortseg.shapes import geometries, polygonise, rasterise
@@ -80,3 +81,25 @@ def test_polygons_are_valid_and_have_the_area_of_their_labels(labels: np.ndarray
 def test_no_two_polygons_overlap(labels: np.ndarray) -> None:
     shapes = geometries(labels, (0, 0))[1]
     assert shapely.union_all(shapes).area == np.count_nonzero(labels)
+
+
+@given(label_images)
+def test_skimage_draws_the_same_pixels_from_outlines(labels: np.ndarray) -> None:
+    drawn = np.zeros_like(labels)
+    for cell_id, geometry in zip(*geometries(labels, (0, 0)), strict=True):
+        for part in shapely.get_parts(geometry):
+            mask = np.zeros(labels.shape, bool)
+            for ring in shapely.get_rings(part):
+                # skimage puts the centre of pixel (0, 0) at (0, 0), and takes (row, column).
+                mask ^= polygon2mask(labels.shape, shapely.get_coordinates(ring)[:, ::-1] - 0.5)
+            drawn[mask] = cell_id
+    assert np.array_equal(drawn, labels)
+
+
+@given(label_images)
+def test_rasterio_draws_the_same_pixels(labels: np.ndarray) -> None:
+    features = pytest.importorskip("rasterio.features", reason="rasterio is not installed: nothing to compare with")
+    ids, shapes = geometries(labels, (0, 0))
+    if labels.size and len(ids):
+        pairs = list(zip(shapes, ids.tolist(), strict=True))
+        assert np.array_equal(features.rasterize(pairs, out_shape=labels.shape, dtype="uint32"), labels)

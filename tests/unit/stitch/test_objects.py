@@ -17,21 +17,24 @@ LINKS = pd.DataFrame(
         "iou": [np.nan, np.nan, 0.75, 0.5],
     }
 )
-CELLS = pd.DataFrame(
-    {
-        "z_index": [6, 4, 3, 3],
-        "plane_cell_id": [4, 1, 9, 2],
-        "area_px": [10, 20, 7, 30],
-        "centroid_x": [1.0, 2.0, 8.0, 3.0],
-        "centroid_y": [6.0, 5.0, 9.0, 4.0],
-    }
+CELLS = LINKS.assign(
+    n_splits=[2, 0, 1, 0],
+    n_merges=[0, 0, 0, 1],
+    area_px=[30, 7, 20, 10],
+    centroid_x=[3.0, 8.0, 2.0, 1.0],
+    centroid_y=[4.0, 9.0, 5.0, 6.0],
 )
+PLANES = [3, 4, 5, 6, 9]
 
 
 def test_an_object_sums_its_planes_and_weighs_its_centre_by_area() -> None:
-    objects = summarise_objects(LINKS, CELLS, pixel_size_um=0.5, z_step_um=2.0)
+    objects = summarise_objects(CELLS, PLANES, pixel_size_um=0.5, z_step_um=2.0)
     assert objects["cell_id"].tolist() == [1, 2]
     assert objects["n_planes"].tolist() == [3, 1]
+    assert objects["n_cells"].tolist() == [3, 1]
+    assert objects["n_gaps"].tolist() == [1, 0]
+    assert objects["n_splits"].tolist() == [3, 0]
+    assert objects["n_merges"].tolist() == [1, 0]
     assert objects["z_min"].tolist() == [3, 3]
     assert objects["z_max"].tolist() == [6, 3]
     assert objects["volume_px"].tolist() == [60, 7]
@@ -45,20 +48,20 @@ def test_an_object_sums_its_planes_and_weighs_its_centre_by_area() -> None:
 
 @pytest.mark.parametrize(("pixel_size_um", "z_step_um"), [(None, 1.0), (1.0, None), (None, None)])
 def test_a_volume_without_sizes_is_missing(pixel_size_um: float | None, z_step_um: float | None) -> None:
-    objects = summarise_objects(LINKS, CELLS, pixel_size_um=pixel_size_um, z_step_um=z_step_um)
+    objects = summarise_objects(CELLS, PLANES, pixel_size_um=pixel_size_um, z_step_um=z_step_um)
     assert objects["volume_um3"].isna().all()
 
 
 def test_no_links_give_no_objects_with_all_columns() -> None:
-    full = summarise_objects(LINKS, CELLS, pixel_size_um=1.0, z_step_um=1.0)
-    empty = summarise_objects(LINKS[:0], CELLS[:0], pixel_size_um=1.0, z_step_um=1.0)
+    full = summarise_objects(CELLS, PLANES, pixel_size_um=1.0, z_step_um=1.0)
+    empty = summarise_objects(CELLS[:0], PLANES, pixel_size_um=1.0, z_step_um=1.0)
     assert len(empty) == 0
     assert empty.dtypes.to_dict() == full.dtypes.to_dict()
 
 
-def test_a_linked_cell_that_the_table_lacks_is_named() -> None:
-    with pytest.raises(StackError, match="cell 1 of plane 4"):
-        summarise_objects(LINKS, CELLS.drop(index=1), pixel_size_um=None, z_step_um=None)
+def test_two_cells_of_an_object_in_one_plane_count_as_one_plane() -> None:
+    joined = summarise_objects(CELLS.assign(cell_id=1), PLANES, pixel_size_um=1.0, z_step_um=1.0)
+    assert joined[["n_planes", "n_cells", "volume_px"]].to_numpy().tolist() == [[3, 4, 67]]
 
 
 def squares(*cell_ids: int) -> gpd.GeoDataFrame:

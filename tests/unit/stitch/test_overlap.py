@@ -6,7 +6,6 @@ import pytest
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import StackError
 from cohortseg.stitch import Plane, plane_overlaps
-from cohortseg.stitch.overlap import stack_overlaps
 
 
 def plane(z_index: int, labels: Labels) -> Plane:
@@ -55,24 +54,8 @@ def test_a_plane_without_cells_is_never_read() -> None:
 
     no_ids = np.zeros(0, np.int64)
     empty = Plane(1, (50, 70), no_ids, no_ids, refuse)
-    below, above = stack_overlaps([plane(0, squares(1)), empty, plane(2, squares(2))], block_px=16, workers=2)
-    assert len(below) == len(above) == 0
-
-
-def test_each_block_is_read_once_from_each_plane() -> None:
-    reads: list[tuple[int, Box]] = []
-
-    def watched(z_index: int, labels: Labels) -> Plane:
-        known = plane(z_index, labels)
-
-        def read(box: Box) -> Labels:
-            reads.append((z_index, box))
-            return known.read(box)
-
-        return Plane(z_index, known.shape, known.cell_ids, known.areas, read)
-
-    stack_overlaps([watched(z, squares(z)) for z in range(4)], block_px=32, workers=3)
-    assert len(reads) == len(set(reads)) == 4 * 2 * 3
+    assert len(plane_overlaps(plane(0, squares(1)), empty, block_px=16)) == 0
+    assert len(plane_overlaps(empty, plane(0, squares(1)), block_px=16)) == 0
 
 
 def test_pixels_of_a_cell_that_the_table_has_not_are_an_error() -> None:
@@ -81,12 +64,3 @@ def test_pixels_of_a_cell_that_the_table_has_not_are_an_error() -> None:
     short = Plane(3, known.shape, known.cell_ids[1:], known.areas[1:], known.read)
     with pytest.raises(StackError, match=f"plane 3 has pixels of a cell {known.cell_ids[0]} "):
         plane_overlaps(short, known, block_px=64)
-
-
-def test_a_fault_of_a_reader_in_a_thread_reaches_the_caller() -> None:
-    def fail(box: Box) -> Labels:
-        raise StackError("plane 1 is damaged", "expected pixels", "Segment it again.")
-
-    broken = Plane(1, (50, 70), np.array([1]), np.array([1]), fail)
-    with pytest.raises(StackError, match="plane 1 is damaged"):
-        stack_overlaps([plane(0, squares(1)), broken], block_px=16, workers=3)

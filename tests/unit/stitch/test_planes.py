@@ -12,6 +12,7 @@ from cellpose.utils import stitch3D
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import SettingsError, StackError, TableError
 from cohortseg.evaluate import average_precision
+from cohortseg.settings import StitchSettings
 from cohortseg.shapes import polygonise, rasterise
 from cohortseg.stitch import plane_from_polygons, stitch_planes
 
@@ -31,6 +32,13 @@ def test_polygons_of_several_planes_get_one_id() -> None:
     assert table["plane_cell_id"].tolist() == [1, 2, 1, 1]
     np.testing.assert_allclose(table["iou"], [np.nan, np.nan, 0.75, np.nan])
     assert table.geometry.iloc[2].equals(planes[1].geometry.iloc[0])
+
+
+def test_settings_choose_rule_gaps_and_the_least_number_of_planes() -> None:
+    planes = [cells((0, 0, 4, 4), (9, 9, 12, 12)), cells(), cells((0, 0, 4, 4))]
+    table = stitch_planes(planes, settings=StitchSettings(rule="optimal", max_gap=1, min_planes=2))
+    assert table[["z_index", "plane_cell_id", "cell_id"]].to_numpy().tolist() == [[0, 1, 1], [2, 1, 1]]
+    assert len(stitch_planes(planes, settings=StitchSettings(iou_threshold=0.1))) == 3
 
 
 def test_planes_without_any_polygon_give_an_empty_table() -> None:
@@ -99,17 +107,34 @@ def relabelled(plane: Labels, seed: int) -> Labels:
     return np.concatenate([np.zeros(len(values) - n_cells, int), new])[dense].reshape(plane.shape).astype(np.uint32)
 
 
-@pytest.mark.parametrize("threshold", [0.25, 0.5])
-def test_a_real_stack_is_stitched_at_least_as_well_as_by_cellpose(shared_data: Path, threshold: float) -> None:
+@pytest.fixture(scope="module")
+def truth(shared_data: Path) -> Labels:
     with h5py.File(shared_data / "ovule" / "sample_ovule.h5") as file:
-        truth = file["label"][:].astype(np.uint32)
+        labels: Labels = file["label"][:].astype(np.uint32)
+    return labels
+
+
+def stitched_both_ways(truth: Labels, settings: StitchSettings) -> tuple[Labels, Labels]:
+    """Return the objects that we and cellpose make of the planes of the truth, renumbered in each."""
     planes = np.stack([relabelled(plane, z) for z, plane in enumerate(truth)])
-    table = stitch_planes([polygonise(plane) for plane in planes], threshold)
+    table = stitch_planes([polygonise(plane) for plane in planes], settings=settings)
+    assert not table.duplicated(["cell_id", "z_index"]).any()
     ours = np.stack([rasterise(table[table["z_index"] == z], truth.shape[1:]) for z in range(len(truth))])
     with np.errstate(invalid="ignore"):  # cellpose divides 0 by 0 for values that a plane does not have
-        theirs = stitch3D(planes.copy(), stitch_threshold=threshold)
-    assert not table.duplicated(["cell_id", "z_index"]).any()
-    our_score = average_precision(truth, ours, [0.5])
-    their_score = average_precision(truth, theirs, [0.5])
-    assert our_score.ap[0] >= their_score.ap[0]
-    assert our_score.tp[0] >= max(their_score.tp[0], 47)
+        return ours, stitch3D(planes.copy(), stitch_threshold=settings.iou_threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5])
+def test_a_real_stack_is_stitched_as_by_cellpose_by_default(truth: Labels, threshold: float) -> None:
+    ours, theirs = stitched_both_ways(truth, StitchSettings(iou_threshold=threshold))
+    our_score, their_score = average_precision(truth, ours, [0.5]), average_precision(truth, theirs, [0.5])
+    assert our_score.ap[0] == their_score.ap[0]
+    assert our_score.tp[0] >= 47
+
+
+def test_a_real_stack_is_stitched_better_than_by_cellpose_by_optimal_links(truth: Labels) -> None:
+    ours, theirs = stitched_both_ways(truth, StitchSettings(rule="optimal", iou_threshold=0.05))
+    our_score, their_score = average_precision(truth, ours, [0.5, 0.75]), average_precision(truth, theirs, [0.5, 0.75])
+    assert (our_score.ap > their_score.ap + 0.08).all()
+    assert our_score.tp[0] > their_score.tp[0]
+    assert our_score.fp[0] < their_score.fp[0]

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
+from ome_zarr_models.v04.image_label import ImageLabel as ImageLabelV04
 from ome_zarr_models.v05.image_label import ImageLabel
 
 from cohortseg.arrays import Box, Labels
@@ -17,6 +18,7 @@ from cohortseg.stores.images import FIRST_PAGE, open_image
 from cohortseg.stores.labels import LabelLayout, open_labels, write_labels
 
 LAYOUT = LabelLayout(name="cells", chunk_px=16, shard_px=32, pixel_size_um=0.5, z_step_um=None)
+V2 = LabelLayout("cells", chunk_px=16, shard_px=32, pixel_size_um=0.5, z_step_um=None, zarr_format=2)
 PLANE = np.random.default_rng(0).integers(0, 2**32, (70, 90), dtype=np.uint32)
 STACK = np.random.default_rng(1).integers(0, 9, (3, 40, 50), dtype=np.uint32)
 
@@ -96,7 +98,7 @@ def test_each_box_is_asked_for_once_and_is_at_most_a_shard(tmp_path: Path) -> No
         return PLANE[box.slices]
 
     write_labels(tmp_path / "mask.zarr", (70, 90), read, layout=LAYOUT, workers=1)
-    assert asked == [
+    assert sorted(asked) == [
         Box(y, x, min(y + 32, 70), min(x + 32, 90)) for y, x in itertools.product((0, 32, 64), (0, 32, 64))
     ]
 
@@ -105,10 +107,38 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
-    one, four = (files(write_plane(tmp_path / str(n), PLANE, workers=n)) for n in (1, 4))
-    assert one == four
-    assert sum("/c/" in name for name in one) == 9 + 4 + 1 + 1
+@pytest.mark.parametrize("layout", [LAYOUT, V2])
+def test_the_bytes_do_not_depend_on_the_number_of_workers(layout: LabelLayout, tmp_path: Path) -> None:
+    one, two, eight = (files(write_plane(tmp_path / str(n), PLANE, layout, workers=n)) for n in (1, 2, 8))
+    assert one == two == eight
+    chunks = [name for name in one if not name.endswith(".json") and "/." not in name and name[0] != "."]
+    assert len(chunks) == (9 + 4 + 1 + 1 if layout is LAYOUT else 5 * 6 + 3 * 3 + 2 * 2 + 1)
+
+
+def test_older_programs_find_ome_ngff_0_4_in_zarr_v2(tmp_path: Path) -> None:
+    for labels, write in ((PLANE, write_plane), (STACK, write_stack)):
+        path = write(tmp_path / f"{labels.ndim}.zarr", labels, V2)
+        group = zarr.open_group(path, mode="r", zarr_format=2)
+        assert ImageLabelV04.from_zarr(group).ome_zarr_version == "0.4"
+        assert not list(path.rglob("zarr.json"))
+        stored: Any = group["0"]
+        assert stored.metadata.dimension_separator == "/"
+        np.testing.assert_array_equal(stored[:], labels)
+        node = next(iter(Reader(parse_url(path))()))
+        np.testing.assert_array_equal(np.asarray(node.data[1]), labels[..., ::2, ::2])
+    source = open_labels(tmp_path / "2.zarr", 3)
+    np.testing.assert_array_equal(source.read(Box(0, 0, *source.shape)), PLANE[::8, ::8])
+
+
+def test_notes_are_asked_for_when_all_is_drawn(tmp_path: Path) -> None:
+    drawn: list[Box] = []
+
+    def read(box: Box) -> Labels:
+        drawn.append(box)
+        return PLANE[box.slices]
+
+    write_labels(tmp_path / "a.zarr", (70, 90), read, layout=LAYOUT, workers=3, notes=lambda: {"n": len(drawn)})
+    assert zarr.open_group(tmp_path / "a.zarr").attrs["cohortseg"] == {"n": 9}
 
 
 def test_an_image_without_cells_stores_no_shards_and_reads_as_background(tmp_path: Path) -> None:
@@ -117,15 +147,25 @@ def test_an_image_without_cells_stores_no_shards_and_reads_as_background(tmp_pat
     assert not open_labels(path).read(Box(0, 0, 70, 90)).any()
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(height=st.integers(1, 70), width=st.integers(1, 70), chunk=st.sampled_from([8, 16]), shards=st.integers(1, 3))
-def test_any_shape_comes_back(
-    height: int, width: int, chunk: int, shards: int, tmp_path_factory: pytest.TempPathFactory
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    chunk=st.sampled_from([5, 8, 16]),
+    shards=st.integers(1, 3),
+    zarr_format=st.sampled_from([2, 3]),
+)
+def test_any_shape_comes_back_at_every_level(
+    height: int, width: int, chunk: int, shards: int, zarr_format: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     labels = np.arange(height * width, dtype=np.uint32).reshape(height, width)
-    layout = LabelLayout("cells", chunk, chunk * shards, None, None)
-    path = write_plane(tmp_path_factory.mktemp("any") / "mask.zarr", labels, layout)
-    np.testing.assert_array_equal(open_labels(path).read(Box(0, 0, height, width)), labels)
+    layout = LabelLayout("cells", chunk, chunk * shards, None, None, zarr_format)
+    path = write_plane(tmp_path_factory.mktemp("any") / "mask.zarr", labels, layout, workers=3)
+    n_levels = len([each for each in path.iterdir() if each.is_dir()])
+    assert max(height, width) / 2 ** (n_levels - 1) <= chunk
+    for level in range(n_levels):
+        expected = labels[:: 2**level, :: 2**level]
+        np.testing.assert_array_equal(open_labels(path, level).read(Box(0, 0, *expected.shape)), expected)
 
 
 def test_an_error_while_writing_leaves_the_old_image(tmp_path: Path) -> None:

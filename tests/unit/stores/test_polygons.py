@@ -1,4 +1,6 @@
+import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from cohortseg.arrays import Box
 from cohortseg.errors import MissingFileError, TableError
-from cohortseg.stores.polygons import PolygonWriter, count_polygons, polygon_bounds, read_polygons
+from cohortseg.stores.polygons import BoxReader, PolygonWriter, count_polygons, polygon_bounds, read_polygons
 
 
 def cells(geometries: list[Any], first_id: int = 1) -> geopandas.GeoDataFrame:
@@ -228,3 +230,43 @@ def test_scores_may_be_missing(tmp_path: Path) -> None:
     table = cells(grid(2)).assign(score=pd.array([0.5, None, 1, 0], "Float32"))
     read = read_polygons(write(tmp_path / "a.parquet", table), columns=["score"], box=None)
     assert np.isnan(read["score"]).tolist() == [False, True, False, False]
+
+
+def test_a_box_reader_gives_whole_row_groups_that_meet_a_box_in_the_order_of_the_file(tmp_path: Path) -> None:
+    near, far = cells(grid(3)), cells([shapely.box(60, 60, 70, 70), shapely.box(62, 62, 64, 64)], 10)
+    reader = BoxReader(write(tmp_path / "polygons.parquet", near, far, cells(grid(2), 12)))
+    (first, last) = reader.read(Box(0, 0, 20, 20))
+    assert (first.first_row, last.first_row) == (0, 11)
+    assert first.cell_ids.tolist() == list(range(1, 10))
+    assert last.cell_ids.tolist() == list(range(12, 16))
+    (rows,) = reader.read(Box(65, 65, 66, 66))
+    blobs = [bytes(rows.data[start:end]) for start, end in itertools.pairwise(rows.offsets)]
+    assert blobs == shapely.to_wkb(far.geometry).tolist()
+    assert not list(reader.read(Box(40, 40, 50, 50)))
+
+
+def test_a_box_reader_reads_all_of_a_file_without_bounds_and_numbers_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "polygons.parquet"
+    geopandas.GeoDataFrame(geometry=[None, *grid(3)[1:]]).to_parquet(path, row_group_size=4)
+    groups = list(BoxReader(path).read(Box(0, 0, 1, 1)))
+    assert [rows.first_row for rows in groups] == [0, 4, 8]
+    assert np.diff(groups[0].offsets).tolist() == [0, 93, 93, 93]
+    assert np.concatenate([rows.cell_ids for rows in groups]).tolist() == list(range(1, 10))
+
+
+def test_a_box_reader_serves_several_threads(tmp_path: Path) -> None:
+    reader = BoxReader(write(tmp_path / "polygons.parquet", *(cells([shape], i) for i, shape in enumerate(grid(9)))))
+    boxes = [Box(y * 10, x * 10, y * 10 + 10, x * 10 + 10) for y in range(9) for x in range(9)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda box: [rows.cell_ids.tolist() for rows in reader.read(box)], boxes))
+    assert found == [[[i]] for i in range(81)]
+
+
+def test_what_a_box_reader_cannot_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "polygons.parquet"
+    with pytest.raises(MissingFileError, match=r"polygons\.parquet does not exist"):
+        list(BoxReader(path).read(Box(0, 0, 1, 1)))
+    whole = write(path, cells(grid(9))).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TableError, match=r"polygons\.parquet cannot be read"):
+        list(BoxReader(path).read(Box(0, 0, 1, 1)))

@@ -1,0 +1,5 @@
+"""Runs the step `overlaps` for Snakemake."""
+
+from cohortseg.steps.overlaps import main
+
+main(snakemake)
