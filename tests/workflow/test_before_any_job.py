@@ -15,6 +15,7 @@ ALL_JOBS = {(rule, sample) for rule in SAMPLE_RULES for sample in ("z0", "z1", "
     ("evaluate_cohort", ""),
     ("assemble", "pair"),
     ("stitch", "pair"),
+    ("benchmarks", ""),
     ("report", ""),
 }
 
@@ -43,13 +44,20 @@ def test_the_whole_cohort_is_planned_on_one_machine_and_on_slurm(fresh: Any, pro
         ("cells", {"segment", "quantify"}),
         ("stacks", {"segment", "assemble", "stitch"}),
         ("evaluations", {"segment", "evaluate", "evaluate_cohort"}),
-        ("report", {"segment", "quantify", "evaluate", "assemble", "stitch", "report"}),
+        ("report", {*SAMPLE_RULES, "evaluate", "assemble", "stitch", "benchmarks", "report"}),
     ],
 )
 def test_each_capability_has_a_target_that_runs_no_more_than_it_needs(
     fresh: Any, target: str, expected: set[str]
 ) -> None:
     assert {rule for rule, _ in fresh.planned(target)} - {target} | ({"report"} & {target}) == expected
+
+
+def test_a_cohort_that_shares_its_intensities_is_measured_before_it_is_segmented(fresh: Any) -> None:
+    jobs = fresh.planned("polygons", "--config", "normalise={policy: cohort}")
+    measured = {("intensities", sample) for sample in ("z0", "z1", "lone")}
+    segmented = {("segment", sample) for _, sample in measured}
+    assert jobs - {("polygons", "")} == measured | {("cohort_intensities", "")} | segmented
 
 
 def test_segmentation_asks_for_a_gpu_unless_the_config_says_cpu(fresh: Any) -> None:

@@ -63,6 +63,7 @@ EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"
 COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
 TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
 COMPARED = f"{RESULTS}/compare/{{compared}}/{{sample}}"
+BENCHMARKS = expand(f"{COHORT}/{{file}}", file=["benchmarks.tsv", "benchmarks.png"])
 REPORT = expand(f"{COHORT}/{{file}}", file=["summary.tsv", "cells.parquet", "report.html"])
 OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=PLAN["stacks"])
 STACKS = expand(
@@ -98,6 +99,12 @@ def one_of(names):
 def needs_gpu(wildcards):
     """Return how many GPUs a job asks for that runs the network."""
     return int(sample_plan(wildcards)["segment"]["device"] != "cpu")
+
+
+def cohort_intensities(wildcards):
+    """Return the table of the cohort's intensities where a sample is scaled by them."""
+    policy = sample_plan(wildcards)["segment"]["normalise"]["policy"]
+    return [f"{COHORT}/intensities.tsv"] if policy == "cohort" else []
 
 
 def of_parts(suffix):

@@ -8,6 +8,7 @@ rule report:
         previews=PREVIEWS,
         evaluations=EVALUATIONS,
         objects=OBJECTS,
+        benchmarks=f"{COHORT}/benchmarks.tsv",
     output:
         summary=f"{COHORT}/summary.tsv",
         cells=f"{COHORT}/cells.parquet",
