@@ -16,6 +16,7 @@ from cohortseg.segment.stream import stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.stores.images import open_image
+from cohortseg.stores.location import image_location
 from cohortseg.stores.source import ArraySource, ImageFacts, ImageSource, PageSelection
 
 # Arrays that end in no more than this are colours, or have their channels last.
@@ -35,7 +36,8 @@ def segment_image(
     Parameters
     ----------
     image
-        A path, or an array: (y, x), (channel, y, x), or (y, x, 3 or 4) uint8 or uint16 as R, G, B and, not used, alpha.
+        A path or URL, or an array: (y, x), (channel, y, x), or (y, x, 3 or 4) uint8 or uint16 as R, G, B and, not
+        used, alpha.
     model, channels, diameter, device
         Where given, they replace the same fields of `settings`, and of its table of modalities.
     settings
@@ -60,7 +62,7 @@ def segment_image(
 
 def _open(image: NDArray[np.generic] | str | Path, settings: SegmentSettings) -> ImageSource:
     if isinstance(image, str | Path):
-        return open_image(Path(image), PageSelection.of(settings))
+        return open_image(image_location(image), PageSelection.of(settings))
     pixels = np.asarray(image)
     ends_in_few = pixels.ndim == 3 and pixels.shape[-1] <= _MOST_SAMPLES < pixels.shape[0]
     is_rgb = ends_in_few and pixels.shape[-1] >= 3 and pixels.dtype in (np.uint8, np.uint16)
@@ -88,7 +90,7 @@ def _open(image: NDArray[np.generic] | str | Path, settings: SegmentSettings) ->
         dtype=pixels.dtype,
         channels=names,
         is_rgb=is_rgb,
-        pixel_size_um=None,
+        pixel_size_um=settings.pixel_size_um,
         n_planes=1,
         format="array",
     )

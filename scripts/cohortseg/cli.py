@@ -45,6 +45,8 @@ class ImageType(StrEnum):
     tiff = "tiff"
     zarr = "zarr"
     cv2 = "cv2"
+    slide = "slide"
+    czi = "czi"
 
 
 class LinkRule(StrEnum):
@@ -123,7 +125,7 @@ def _options(
 
 @app.command()
 def infer(
-    image_path: Annotated[Path | None, typer.Option(help="One image.")] = None,
+    image_path: Annotated[str | None, typer.Option(help="One image, or its URL.")] = None,
     image_dir: Annotated[Path | None, typer.Option(help="A folder of images.")] = None,
     output_dir: Annotated[
         Path | None,
@@ -154,6 +156,7 @@ def infer(
 ) -> None:
     """Segment one image, or every image of a folder, into polygons.parquet and metadata.json."""
     from cohortseg.steps.infer import InferOptions, infer_images
+    from cohortseg.stores.location import image_location
 
     given = {
         "model": model_type,
@@ -166,7 +169,8 @@ def infer(
         "plane": page,
         "device": None if device is None else device.value,
     }
-    options = InferOptions(image_path, image_dir, output_dir, scale, config_file)
+    location = None if image_path is None else image_location(image_path)
+    options = InferOptions(location, image_dir, output_dir, scale, config_file)
     for line in infer_images(options, {key: value for key, value in given.items() if value is not None}):
         print_at_once(line)
 
@@ -236,6 +240,37 @@ def stitch(
     }
     objects, output = stitch_folder(directory, output_dir, {k: v for k, v in given.items() if v is not None})
     print(f"{len(objects)} objects, {int((objects['n_planes'] > 1).sum())} of them over several planes, in {output}")
+
+
+@app.command()
+def convert(
+    image: Annotated[str, typer.Argument(help="Image of any format that can be segmented, or its URL.")],
+    output: Annotated[Path, typer.Option(help="Folder to write, NAME.ome.zarr.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an OME-Zarr that is there already.")] = False,
+    image_type: Annotated[ImageType | None, typer.Option(help="How to open the image. Default: by content.")] = None,
+    series: Annotated[int | None, typer.Option(help="Image of a file that holds several. Default: 0.")] = None,
+    channel_last: Annotated[
+        bool | None, typer.Option("--channel-last", help="Unnamed axes end with the channels.")
+    ] = None,
+    z_step_um: Annotated[float | None, typer.Option(help="Distance between neighbouring planes, in µm.")] = None,
+    chunk_px: Annotated[int | None, typer.Option(help="Side of a chunk. Default: 1024.")] = None,
+    shard_px: Annotated[int | None, typer.Option(help="Side of a shard, one file on disk. Default: 4096.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Workers that read and write. Default: 4.")] = None,
+) -> None:
+    """Copy all channels and planes of an image to OME-Zarr 0.5 with a pyramid, in bounded memory."""
+    from cohortseg.settings import ConvertSettings, SegmentSettings, load_block
+    from cohortseg.steps.convert import convert_image
+    from cohortseg.stores.location import image_location
+
+    opening = {
+        "image_type": None if image_type is None else image_type.value,
+        "series": series,
+        "channel_last": channel_last,
+    }
+    layout = {"z_step_um": z_step_um, "chunk_px": chunk_px, "shard_px": shard_px, "n_workers": workers}
+    selected = load_block(SegmentSettings, {key: value for key, value in opening.items() if value is not None})
+    settings = load_block(ConvertSettings, {key: value for key, value in layout.items() if value is not None})
+    print(convert_image(image_location(image), output, selected, settings, overwrite=overwrite))
 
 
 @app.command()

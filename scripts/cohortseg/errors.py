@@ -39,6 +39,10 @@ class MissingFileError(CohortsegError, FileNotFoundError):
     """A file that was named does not exist."""
 
 
+class MissingExtraError(CohortsegError, ImportError):
+    """An optional library that an image needs is not installed; the remedy names the extra that brings it."""
+
+
 class ImageError(CohortsegError, ValueError):
     """An image cannot be read: damaged, of an unknown format, or of an unsupported shape."""
 

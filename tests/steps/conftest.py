@@ -132,9 +132,9 @@ def job(tmp_path: Path) -> Callable[..., Any]:
         vars(files).update(outputs)
         return SimpleNamespace(
             rule=rule,
-            input=SimpleNamespace(**{name: str(path) for name, path in input.items()}),
+            input=SimpleNamespace(**{"intensities": [], **{name: str(path) for name, path in input.items()}}),
             output=files,
-            params=SimpleNamespace(**params),
+            params=SimpleNamespace(**{"url": None, **params}),
             threads=1,
             log=[str(tmp_path / "logs" / f"{rule}.log")],
         )

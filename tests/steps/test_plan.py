@@ -154,3 +154,14 @@ def test_the_files_of_a_network_that_is_named_are_inputs_of_the_jobs_and_decide_
     assert other["lone"]["model_path"] == [str(folder / "other" / "cyto3")]
     assert one["lone"]["decisive"] == other["lone"]["decisive"]
     assert make_plan(CONFIG)["samples"]["lone"]["model_path"] == []
+
+
+def test_an_image_behind_a_url_is_no_input_file_and_decides_the_result(folder: Path) -> None:
+    url = "https://host.org/c.zarr?token=1"
+    sheet = folder / "sheets" / "samples.tsv"
+    local = make_plan(CONFIG)["samples"]["lone"]
+    sheet.write_text(sheet.read_text(encoding="utf-8").replace("../c.tif", url), encoding="utf-8")
+    remote = make_plan(CONFIG)["samples"]["lone"]
+    assert (remote["image"], remote["url"]) == (None, url)
+    assert (local["image"], local["url"]) == ("c.tif", None)
+    assert remote["decisive"] == local["decisive"] | {"url": url}

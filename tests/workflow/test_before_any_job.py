@@ -18,6 +18,7 @@ ALL_JOBS = {(rule, sample) for rule in SAMPLE_RULES for sample in ("z0", "z1", "
     ("assemble", "pair"),
     ("overlaps", "pair"),
     ("stitch", "pair"),
+    ("benchmarks", ""),
     ("report", ""),
 }
 
@@ -46,7 +47,7 @@ def test_the_whole_cohort_is_planned_on_one_machine_and_on_slurm(fresh: Any, pro
         ("cells", {"segment", "quantify"}),
         ("stacks", {"segment", "assemble", "overlaps", "stitch"}),
         ("evaluations", {"segment", "evaluate", "evaluate_cohort"}),
-        ("report", {"segment", "quantify", "evaluate", "assemble", "overlaps", "stitch", "report"}),
+        ("report", {*SAMPLE_RULES, "evaluate", "assemble", "overlaps", "stitch", "benchmarks", "report"}),
     ],
 )
 def test_each_capability_has_a_target_that_runs_no_more_than_it_needs(
@@ -62,6 +63,13 @@ def test_other_forms_of_the_mask_are_made_where_the_config_asks_for_them(fresh: 
     done = fresh.snakemake("--dry-run", files[0])
     assert done.returncode
     assert "MissingRuleException" in done.stdout + done.stderr
+
+
+def test_a_cohort_that_shares_its_intensities_is_measured_before_it_is_segmented(fresh: Any) -> None:
+    jobs = fresh.planned("polygons", "--config", "normalise={policy: cohort}")
+    measured = {("intensities", sample) for sample in ("z0", "z1", "lone")}
+    segmented = {("segment", sample) for _, sample in measured}
+    assert jobs - {("polygons", "")} == measured | {("cohort_intensities", "")} | segmented
 
 
 def test_segmentation_asks_for_a_gpu_unless_the_config_says_cpu(fresh: Any) -> None:

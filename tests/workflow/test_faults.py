@@ -61,7 +61,7 @@ def test_the_run_continues_once_the_faults_are_mended(broken: tuple[Any, str]) -
     sheet = folder / "samples.tsv"
     lone = "sample\timage\tchannels\tlabels\nlone\timages/lone.tif\t\tlabels/lone.tif\n"
     sheet.write_text(lone, encoding="utf-8")
-    assert broken[0].planned() == {("report", "")}
+    assert broken[0].planned() == {("benchmarks", ""), ("report", "")}
     broken[0].run()
     report = (folder / "results" / "cohort" / "report.html").read_text(encoding="utf-8")
     assert "truncated" not in report

@@ -14,7 +14,8 @@ OF_STACKS = (
     "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png"
 )  # fmt: skip
 OF_COHORT = (
-    "summary.tsv", "cells.parquet", "report.html", "evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"
+    "summary.tsv", "cells.parquet", "report.html", "evaluation.tsv", "evaluation_summary.tsv", "evaluation.png",
+    "benchmarks.tsv", "benchmarks.png",
 )  # fmt: skip
 
 
@@ -27,6 +28,17 @@ def test_a_run_makes_every_result_with_logs_and_benchmarks(finished: Any) -> Non
     expected += [finished.folder / "logs" / "segment" / "z0.log", finished.folder / "logs" / "report" / "cohort.log"]
     expected += [finished.folder / "benchmarks" / "stitch" / "pair.tsv"]
     assert [str(path) for path in expected if not path.exists()] == []
+
+
+def test_what_every_job_took_is_in_the_table_and_the_report(finished: Any) -> None:
+    cohort = finished.folder / "results" / "cohort"
+    table = pd.read_csv(cohort / "benchmarks.tsv", sep="\t", keep_default_na=False)
+    jobs = set(table.loc[table["stage"] == "", ["step", "name"]].itertuples(index=False, name=None))
+    assert jobs == {(step, name) for step in ("segment", "rasterise", "quantify") for name in ("z0", "z1", "lone")} | {
+        ("evaluate", "lone"), ("assemble", "pair"), ("stitch", "pair"),
+    }  # fmt: skip
+    assert (table["seconds"].astype(float) >= 0).all()
+    assert "benchmarks.tsv" in (cohort / "report.html").read_text(encoding="utf-8")
 
 
 def test_one_cell_id_means_one_cell_in_every_file_of_a_sample(finished: Any) -> None:
@@ -52,6 +64,7 @@ def test_a_touched_image_reruns_itself_and_what_depends_on_it(finished: Any) -> 
         ("assemble", "pair"),
         ("overlaps", "pair"),
         ("stitch", "pair"),
+        ("benchmarks", ""),
         ("report", ""),
     }
 
@@ -60,13 +73,14 @@ def test_another_min_size_reruns_segmentation_and_below(finished: Any) -> None:
     jobs = finished.planned("--config", "postprocess={min_size: 20}")
     assert {sample for rule, sample in jobs if rule == "segment"} == {"z0", "z1", "lone"}
     assert {rule for rule, _ in jobs} == {
-        "segment", "rasterise", "quantify", "evaluate", "evaluate_cohort", "assemble", "overlaps", "stitch", "report"
+        "segment", "rasterise", "quantify", "evaluate", "evaluate_cohort", "assemble", "overlaps", "stitch",
+        "benchmarks", "report",
     }  # fmt: skip
 
 
 def test_another_stitching_threshold_reruns_stitching_and_the_report_only(finished: Any) -> None:
     jobs = finished.planned("--config", "stitch={iou_threshold: 0.3, num_process: 0, z_step_um: 2}")
-    assert jobs == {("stitch", "pair"), ("report", "")}
+    assert jobs == {("stitch", "pair"), ("benchmarks", ""), ("report", "")}
 
 
 def test_another_device_or_number_of_workers_reruns_no_segmentation(finished: Any) -> None:
@@ -80,14 +94,14 @@ def test_a_row_that_changes_reruns_its_own_sample(finished: Any) -> None:
     sheet.write_text(sheet.read_text(encoding="utf-8").replace("images/lone.tif\t\t\t0.5", "images/lone.tif\t\t\t0.6"))
     assert finished.planned() == {
         ("segment", "lone"), ("rasterise", "lone"), ("quantify", "lone"), ("evaluate", "lone"), ("evaluate_cohort", ""),
-        ("report", ""),
+        ("benchmarks", ""), ("report", ""),
     }  # fmt: skip
 
 
-def test_a_deleted_mask_is_the_only_thing_that_is_rebuilt(finished: Any) -> None:
+def test_a_deleted_mask_is_the_only_thing_that_is_rebuilt_and_what_it_took_is_told(finished: Any) -> None:
     mask = finished.folder / "results" / "z1" / "mask.zarr"
     shutil.rmtree(mask)
-    assert finished.planned() == {("rasterise", "z1")}
+    assert finished.planned() == {("rasterise", "z1"), ("benchmarks", ""), ("report", "")}
     finished.run()
     assert (mask / "zarr.json").is_file()
     assert finished.planned() == set()

@@ -63,6 +63,7 @@ EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"
 COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
 TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
 COMPARED = f"{RESULTS}/compare/{{compared}}/{{sample}}"
+BENCHMARKS = expand(f"{COHORT}/{{file}}", file=["benchmarks.tsv", "benchmarks.png"])
 REPORT = expand(f"{COHORT}/{{file}}", file=["summary.tsv", "cells.parquet", "report.html"])
 OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=PLAN["stacks"])
 LINK_REPORTS = expand(
@@ -110,6 +111,12 @@ def needs_gpu(wildcards):
     return int(sample_plan(wildcards)["segment"]["device"] != "cpu")
 
 
+def cohort_intensities(wildcards):
+    """Return the table of the cohort's intensities where a sample is scaled by them."""
+    policy = sample_plan(wildcards)["segment"]["normalise"]["policy"]
+    return [f"{COHORT}/intensities.tsv"] if policy == "cohort" else []
+
+
 def of_parts(suffix):
     """Return an input function: the file with this suffix of each part of a scattered image, in order."""
 
@@ -133,9 +140,9 @@ def of_planes(file):
 
 
 def images_of_planes(wildcards):
-    """Return the images of the planes of a stack, each once: several planes may be of one file."""
+    """Return the images of the planes of a stack that are files, each once: several planes may be of one."""
     images = [PLAN["samples"][plane["sample"]]["image"] for plane in stack_planes(wildcards)]
-    return [local(path) for path in dict.fromkeys(images)]
+    return [local(path) for path in dict.fromkeys(images) if path]
 
 
 def overlaps_of_stack(wildcards):

@@ -6,6 +6,7 @@ rule prepare:
         image=sample_file("image"),
         checkpoint=sample_file("model_path"),
         size_model=sample_file("size_model_path"),
+        intensities=cohort_intensities,
     output:
         prepared=temp(f"{RESULTS}/{{sample}}/prepared.json"),
     log:
@@ -25,5 +26,6 @@ rule prepare:
         decisive=lambda wildcards: sample_plan(wildcards)["decisive"],
         # Functions of `threads` are no reason to rerun: the device and the workers do not change the result.
         settings=lambda wildcards, threads: sample_plan(wildcards)["segment"],
+        url=lambda wildcards, threads: sample_plan(wildcards)["url"],
     script:
         "../../scripts/prepare.py"

@@ -23,6 +23,8 @@ rule quantify:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         sample="{sample}",
+        # A function of `threads` is no reason to rerun: the metadata, an input, tell of a change.
+        url=lambda wildcards, threads: sample_plan(wildcards)["url"],
         results_version=VERSION,
         settings={
             "quantify": PLAN["settings"]["quantify"],

@@ -9,6 +9,7 @@ rule report:
         evaluations=EVALUATIONS,
         objects=OBJECTS,
         links=LINK_REPORTS,
+        benchmarks=f"{COHORT}/benchmarks.tsv",
     output:
         summary=f"{COHORT}/summary.tsv",
         cells=f"{COHORT}/cells.parquet",

@@ -6,6 +6,7 @@ rule segment:
         image=sample_file("image"),
         checkpoint=sample_file("model_path"),
         size_model=sample_file("size_model_path"),
+        intensities=cohort_intensities,
     output:
         polygons=f"{RESULTS}/{{sample}}/polygons.parquet",
         metadata=f"{RESULTS}/{{sample}}/metadata.json",
@@ -28,6 +29,7 @@ rule segment:
         decisive=lambda wildcards: sample_plan(wildcards)["decisive"],
         # Functions of `threads` are no reason to rerun: the device and the workers do not change the result.
         settings=lambda wildcards, threads: sample_plan(wildcards)["segment"],
+        url=lambda wildcards, threads: sample_plan(wildcards)["url"],
         z_index=lambda wildcards, threads: sample_plan(wildcards)["z_index"],
     script:
         "../../scripts/segment.py"

@@ -29,5 +29,6 @@ rule segment_part:
         decisive=lambda wildcards: sample_plan(wildcards)["decisive"],
         # Functions of `threads` are no reason to rerun: the device and the workers do not change the result.
         settings=lambda wildcards, threads: sample_plan(wildcards)["segment"],
+        url=lambda wildcards, threads: sample_plan(wildcards)["url"],
     script:
         "../../scripts/segment_part.py"

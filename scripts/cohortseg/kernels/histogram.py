@@ -1,6 +1,7 @@
 """Exact percentiles of more values than memory holds."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from cohortseg.errors import ImageError
 from cohortseg.kernels._jit import jit
 
 _BUCKETS = 1 << 16
+
+Among = Literal["all", "above", "below"]
+"""Which values a percentile is of: all, or those above or not above Otsu's threshold."""
 
 
 class HistogramPercentiles:
@@ -37,6 +41,10 @@ class HistogramPercentiles:
         Type of the values: any real one.
     percentiles
         From 0 to 100, in any order.
+    among
+        For each percentile, what it is of; None: of all values. Where all are equal, there is no threshold, and each
+        is of all. With parts, whole numbers of 32 bits, too, are taken as float32, and of types that take two passes
+        the threshold is exact to 1 in 128.
 
     Raises
     ------
@@ -44,7 +52,12 @@ class HistogramPercentiles:
         If the type is not real, or a percentile is out of range.
     """
 
-    def __init__(self, dtype: np.dtype[np.generic] | type[np.generic], percentiles: Sequence[float]) -> None:
+    def __init__(
+        self,
+        dtype: np.dtype[np.generic] | type[np.generic],
+        percentiles: Sequence[float],
+        among: Sequence[Among] | None = None,
+    ) -> None:
         self._dtype = np.dtype(dtype)
         if self._dtype.kind not in "buif":
             raise ImageError(
@@ -55,8 +68,12 @@ class HistogramPercentiles:
             raise ImageError(
                 f"percentiles {list(percentiles)}", "expected numbers from 0 to 100", "Correct the settings."
             )
+        self._among = ["all"] * len(self._fractions) if among is None else list(among)
         # The type of the keys: of 16 bits where that holds every value, else of 32.
         self._key_type = _key_type(self._dtype)
+        if self._key_type.itemsize == 4 and any(each != "all" for each in self._among):
+            # The upper bits of whole numbers say nothing of small ones, those of real numbers do.
+            self._key_type = np.dtype(np.float32)
         self._counts: NDArray[np.int64] = np.zeros((1, _BUCKETS), np.int64)
         self._upper_counts = self._counts
         self._buckets = np.zeros(0, np.int64)
@@ -145,30 +162,72 @@ class HistogramPercentiles:
 
     def _ranks(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Return for each percentile the ranks below and above it, and the weight of the one above."""
-        last = max(int(self._upper_counts.sum()) - 1, 0)
+        counts = self._upper_counts[0]
+        total = int(counts.sum())
+        parted = any(among != "all" for among in self._among)
+        ground = int(counts[: self._threshold() + 1].sum()) if parted else total
+        ends = {"all": (0, total), "above": (ground, total), "below": (0, ground)}
+        if ground in (0, total):
+            ends = dict.fromkeys(ends, (0, total))
+        first, end = np.array([ends[among] for among in self._among], np.int64).reshape(-1, 2).T
+        last = np.maximum(end - first - 1, 0)
         places = last * self._fractions
         lower = np.floor(places).astype(np.int64)
-        return lower, np.minimum(lower + 1, last), places - lower
+        return first + lower, first + np.minimum(lower + 1, last), places - lower
+
+    def _threshold(self) -> int:
+        """Return the last bucket of the ground: the threshold of Otsu, which parts the values into two classes.
+
+        N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9 (1979). Equally good ones:
+        the lowest.
+        """
+        counts = self._upper_counts[0].astype(np.float64)
+        values = self._bucket_values()
+        finite = np.isfinite(values) & (counts > 0)
+        total = counts[finite].sum()
+        if total == 0:
+            return _BUCKETS - 1
+        values = np.where(finite, values, 0.0)
+        counts = np.where(finite, counts, 0.0)
+        below, sums = np.cumsum(counts), np.cumsum(counts * values)
+        above = total - below
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = sums / below - (sums[-1] - sums) / above
+            between = np.where((below > 0) & (above > 0), below * above * apart**2, 0.0)
+        return int(np.argmax(between)) if between.any() else _BUCKETS - 1
+
+    def _bucket_values(self) -> NDArray[np.float64]:
+        """Return the value of each bucket of the first pass, of a wide type the least in it."""
+        buckets = np.arange(_BUCKETS)
+        with np.errstate(invalid="ignore"):  # some are bits of what is not a number
+            return self._of_keys(buckets if self.passes == 1 else buckets << 16)
 
     def _values_at(self, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the values of some ranks, as float64."""
         ends = np.cumsum(self._upper_counts[0])
         buckets = np.searchsorted(ends, ranks, side="right")
         if self.passes == 1:
-            flip = 0x8000 if self._key_type.kind == "i" else 0
-            return (buckets ^ flip).astype(np.uint16).view(self._key_type).astype(np.float64)
+            return self._of_keys(buckets)
         within = ranks - (ends - self._upper_counts[0])[buckets]
         rows = np.searchsorted(self._buckets, buckets)
         lower = [
             np.searchsorted(np.cumsum(self._counts[row]), rank, side="right")
             for row, rank in zip(rows, within, strict=True)
         ]
-        keys = ((buckets << 16) | np.array(lower, np.int64)).astype(np.uint32)
-        if self._key_type.kind == "i":
-            keys ^= np.uint32(0x80000000)
-        elif self._key_type.kind == "f":
-            keys ^= np.where(keys >> 31, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
-        return keys.view(self._key_type).astype(np.float64)
+        return self._of_keys((buckets << 16) | np.array(lower, np.int64))
+
+    def _of_keys(self, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the values of ordered keys, of 16 or 32 bits, as float64."""
+        kind = self._key_type.kind
+        if self.passes == 1:
+            flip = 0x8000 if kind == "i" else 0
+            return (keys ^ flip).astype(np.uint16).view(self._key_type).astype(np.float64)
+        wide = keys.astype(np.uint32)
+        if kind == "i":
+            wide ^= np.uint32(0x80000000)
+        elif kind == "f":
+            wide ^= np.where(wide >> 31, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
+        return wide.view(self._key_type).astype(np.float64)
 
 
 def _key_type(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:

@@ -1,5 +1,6 @@
 """The report of a cohort: one self-contained page, its summary table, and the pictures of cells outlined on images."""
 
+from cohortseg.report.benchmarks import BENCHMARK_COLUMNS, benchmarks_png
 from cohortseg.report.comparison import render_comparison
 from cohortseg.report.curves import curves_png, curves_svg
 from cohortseg.report.html import render_report
@@ -9,11 +10,13 @@ from cohortseg.report.results import CELL_COLUMNS, OBJECT_COLUMNS, ReportData, S
 from cohortseg.report.summary import summarise
 
 __all__ = [
+    "BENCHMARK_COLUMNS",
     "CELL_COLUMNS",
     "OBJECT_COLUMNS",
     "ReportData",
     "SampleResult",
     "StackResult",
+    "benchmarks_png",
     "curves_png",
     "curves_svg",
     "loss_png",

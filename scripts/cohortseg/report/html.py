@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cohortseg.evaluate.tables import Scored, summarise_scores
+from cohortseg.report.benchmarks import benchmarks_svg, summarise_benchmarks
 from cohortseg.report.curves import curves_svg
 from cohortseg.report.figures import diameter_histogram, ranked_dots
 from cohortseg.report.findings import RULES, Finding, find_problems
@@ -96,6 +97,7 @@ def _context(data: ReportData) -> dict[str, Any]:
             _stack_view(stack, picture, through_z)
             for stack, picture, through_z in zip(data.stacks, pictures[:n_stacks], multiples, strict=True)
         ],
+        "benchmarks": _benchmarks_view(data),
         "rules": RULES,
         "settings": json.dumps(data.settings, indent=2, ensure_ascii=False, default=str),
         "versions": data.versions,
@@ -205,6 +207,10 @@ def _figures(data: ReportData, summary: pd.DataFrame, problems: list[tuple[Findi
         ("Mean score", ranked_dots(summary["mean_score"], names, flagged, axis="mean cell probability", log=False)),
         ("Diameters of all cells", diameter_histogram(diameters, axis="diameter (px)")),
     ]
+    drifts = summary["intensity_drift"]
+    if drifts.notna().sum() > 1:
+        axis = "log2 of its range to the median"
+        drawn.append(("Intensities beside the cohort's", ranked_dots(drifts, names, flagged, axis=axis, log=False)))
     return [{"title": title, "svg": Markup(svg)} for title, svg in drawn]
 
 
@@ -231,6 +237,17 @@ def _evaluation_view(data: ReportData) -> dict[str, Any] | None:
         "explanation": EXPLANATION,
         "curves": Markup(curves_svg(summary)),
     }
+
+
+def _benchmarks_view(data: ReportData) -> dict[str, Any] | None:
+    """Return what the jobs took by step and a figure, or None where that has not been gathered."""
+    if data.benchmarks is None or data.benchmarks.empty:
+        return None
+    steps = summarise_benchmarks(data.benchmarks)
+    rows = [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()} for _, row in steps.iterrows()
+    ]
+    return {"rows": rows, "figure": Markup(benchmarks_svg(data.benchmarks))}
 
 
 def _median(values: pd.Series) -> float | None:

@@ -30,7 +30,8 @@ class SampleResult:
         metadata.json, or an empty mapping. Read from it, each where present: `shape` (y, x), `modality`, `seconds`
         (a number, or a mapping of stages to numbers, of which `total` counts alone), `peak_memory_bytes` (a number,
         or a mapping of stages to numbers, of which the largest counts), `counts.cells_cut` (cells larger than the
-        window sees around them), `seam_audit.passed`.
+        window sees around them), `seam_audit.passed`, `intensity_drift` (log2 of the ratio of its range of intensities
+        to its cohort's).
     cells
         `CELL_COLUMNS` of its cells, one row each; None if it has not been quantified.
     preview_png
@@ -83,6 +84,12 @@ class SampleResult:
         return int(self.metadata.get("counts", {}).get("cells_cut", 0))
 
     @property
+    def intensity_drift(self) -> float:
+        """How wide its range of intensities is beside that of its cohort, as log2; NaN if unknown."""
+        found = self.metadata.get("intensity_drift")
+        return float("nan") if found is None else float(found)
+
+    @property
     def seam_audit(self) -> str:
         """Whether borders of tiles left marks: `passed`, `failed`, `not judged` (too little), empty if not looked."""
         audit = self.metadata.get("seam_audit")
@@ -126,10 +133,14 @@ class StackResult:
 
 @dataclass(frozen=True)
 class ReportData:
-    """A whole cohort, its samples in the order of the sheet, and what it was made with."""
+    """A whole cohort, its samples in the order of the sheet, and what it was made with.
+
+    `benchmarks` are what its jobs took, as `report.BENCHMARK_COLUMNS`; None where they have not been gathered.
+    """
 
     title: str
     samples: tuple[SampleResult, ...]
     stacks: tuple[StackResult, ...]
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    benchmarks: pd.DataFrame | None

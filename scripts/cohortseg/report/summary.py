@@ -15,7 +15,8 @@ def summarise(samples: Sequence[SampleResult]) -> pd.DataFrame:
     Columns: `sample`, `status`, `modality`, `n_cells` (nullable integer), `cells_per_mpx` (per million pixels),
     `median_area_px`, `median_diameter_px` and `median_diameter_um` (of circles of the cells' areas), `mean_score`,
     `edge_share` (0 to 1, of the cells), `cells_cut` (cells larger than the window sees around them),
-    `seam_audit` (passed, failed or not judged; empty if unknown), `ap50` (average
+    `seam_audit` (passed, failed or not judged; empty if unknown), `intensity_drift` (log2 of the ratio of its range of
+    intensities to its cohort's: 1 is twice as wide), `ap50` (average
     precision at IoU 0.5), `seconds`, `peak_memory_bytes`, `warnings` (text, several joined by "; ", empty if there are
     none). Numbers that are not known are NaN.
     """
@@ -38,6 +39,7 @@ _MEASURES = [
     "edge_share",
     "cells_cut",
     "seam_audit",
+    "intensity_drift",
     "ap50",
     "seconds",
     "peak_memory_bytes",
@@ -61,6 +63,7 @@ def _measure(sample: SampleResult) -> dict[str, object]:
         "edge_share": float("nan") if cells is None or cells.empty else float(cells["touches_edge"].mean()),
         "cells_cut": sample.cells_cut,
         "seam_audit": sample.seam_audit,
+        "intensity_drift": sample.intensity_drift,
         "ap50": sample.ap50,
         "seconds": sample.seconds,
         "peak_memory_bytes": sample.peak_memory_bytes,

@@ -9,7 +9,8 @@ from typing import Literal
 from cohortseg.segment.looks import ROUGH_EITHER, look
 from cohortseg.settings import SegmentSettings
 from cohortseg.settings.modality import ModalityName
-from cohortseg.stores.source import ImageSource, channel_indices
+from cohortseg.stores.channels import channel_groups
+from cohortseg.stores.source import ImageSource
 
 UNCERTAIN = 0.8
 """Below this confidence a guess deserves a look."""
@@ -85,7 +86,7 @@ def guess_modality(source: ImageSource, channels: Sequence[str | int] | None = N
     ImageError
         If the pixels looked at are damaged.
     """
-    chosen = list(range(3)) if source.is_rgb else channel_indices(source, channels or (0,))[:1]
+    chosen = list(range(3)) if source.is_rgb else list(channel_groups(source, channels or (0,))[0].channels[:1])
     features = look(source, chosen)
     names = [] if source.is_rgb else [source.channels[index] for index in chosen]
     features["name"] = float(sum(map(_spoken, names)))

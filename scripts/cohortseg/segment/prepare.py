@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from cohortseg.errors import SettingsError
 from cohortseg.segment.diameter import Diameter, FirstPass, estimate_diameter, predict_diameter
 from cohortseg.segment.geometry import Geometry
-from cohortseg.segment.inputs import Normalisation, choose_channels, measure_normalisation
+from cohortseg.segment.inputs import Normalisation, choose_channels
+from cohortseg.segment.intensities import choose_normalisation
 from cohortseg.segment.network import FieldNetwork
 from cohortseg.segment.stream import Task
 from cohortseg.segment.tally import Tally
@@ -32,15 +33,12 @@ def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSetting
     ChannelError
         If a channel that was asked for is not in the image.
     SettingsError
-        If the diameter is given in µm and the size of a pixel is not known.
+        If the diameter is given in µm and the size of a pixel is not known, or the policy of normalisation lacks what
+        it needs.
     """
     mix = choose_channels(source, settings.channels, network.n_inputs)
     with tally.timed("normalise"):
-        normalisation = measure_normalisation(
-            source, mix, settings.normalise, n_workers=settings.pipeline.n_read_workers
-        )
-        if settings.invert:
-            normalisation = normalisation.inverted()
+        normalisation = choose_normalisation(source, mix, settings)
     with tally.timed("diameter"):
         first_pass = FirstPass(source, network, mix, normalisation, settings.postprocess)
         if (given_px := given_diameter_px(source, settings)) is not None:
@@ -64,14 +62,13 @@ def given_diameter_px(source: ImageSource, settings: SegmentSettings) -> float |
     """
     if settings.diameter_um is None:
         return settings.diameter
-    pixel_size_um = settings.pixel_size_um or source.pixel_size_um
-    if pixel_size_um is None:
+    if source.pixel_size_um is None:
         raise SettingsError(
             f"diameter_um is {settings.diameter_um:g}, and {source.path.name} does not say how large its pixels are",
             "a pixel size was expected",
             "Set pixel_size_um, or diameter in pixels.",
         )
-    return settings.diameter_um / pixel_size_um
+    return settings.diameter_um / source.pixel_size_um
 
 
 def make_task(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, prepared: Prepared) -> Task:

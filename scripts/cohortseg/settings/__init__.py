@@ -1,7 +1,6 @@
 """Settings: frozen models of the config and the sample sheet, and the only place where a default is written."""
 
 from cohortseg.settings.blocks import (
-    NormaliseSettings,
     PipelineSettings,
     PostprocessSettings,
     QuantifySettings,
@@ -10,13 +9,17 @@ from cohortseg.settings.blocks import (
     StitchSettings,
 )
 from cohortseg.settings.compare import ComparedModel, CompareSettings
+from cohortseg.settings.convert import ConvertSettings
 from cohortseg.settings.load import load_block, load_settings
 from cohortseg.settings.models import SegmentSettings, Settings
+from cohortseg.settings.normalise import ChannelNormalise, NormaliseSettings
 from cohortseg.settings.sheet import Sample, parse_sheet
 
 __all__ = [
+    "ChannelNormalise",
     "CompareSettings",
     "ComparedModel",
+    "ConvertSettings",
     "NormaliseSettings",
     "PipelineSettings",
     "PostprocessSettings",

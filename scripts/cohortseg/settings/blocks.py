@@ -8,23 +8,6 @@ from pydantic_core import PydanticCustomError
 from cohortseg.settings.fields import Channels, FrozenModel, setting
 
 
-class NormaliseSettings(FrozenModel):
-    """How intensities are scaled before the network: these percentiles of the whole image become 0 and 1."""
-
-    lower_percentile: float = setting(
-        1.0, "Percentile of each channel's intensities that becomes 0.", unit="%", ge=0, le=100
-    )
-    upper_percentile: float = setting(
-        99.0, "Percentile of each channel's intensities that becomes 1.", unit="%", ge=0, le=100
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.lower_percentile >= self.upper_percentile:
-            raise PydanticCustomError("order", "Input should be lower_percentile < upper_percentile")
-        return self
-
-
 class PipelineSettings(FrozenModel):
     """How the image is cut into tiles and how many hands work on them."""
 

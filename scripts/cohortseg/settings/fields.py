@@ -12,9 +12,18 @@ NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 """What a sample or a stack may be called: safe as a folder and a file name everywhere, never hidden."""
 
 Device = Literal["auto", "cuda", "cpu"]
-ImageType = Literal["tiff", "zarr", "cv2"]
+ImageType = Literal["tiff", "zarr", "cv2", "slide", "czi"]
 WeightsPath = Annotated[str, AfterValidator(os.path.expanduser)]
 """A file of weights; `~` is the home folder."""
+
+
+URL_SCHEMES = ("http", "https", "s3")
+"""What the URL of an image may start with."""
+
+
+def is_url(text: str) -> bool:
+    """Tell a URL from a path, which may hold colons, too."""
+    return text.partition("://")[0].lower() in URL_SCHEMES and "://" in text
 
 
 _NUMERIC = (int, float, bool, int | None, float | None, bool | None)

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cohortseg.settings.blocks import (
-    NormaliseSettings,
     PipelineSettings,
     PostprocessSettings,
     QuantifySettings,
@@ -25,6 +24,7 @@ from cohortseg.settings.modality import (
     ModalityName,
     ModalitySettings,
 )
+from cohortseg.settings.normalise import NormaliseSettings
 from cohortseg.settings.training import WorkflowTraining
 
 Backend = Literal["auto", "openvino", "torch"]
@@ -59,7 +59,8 @@ class SegmentSettings(FrozenModel):
     )
     channels: Channels | None = setting(
         None,
-        "Names or 0-based indices in the network's order; null: the first channel, or the mean of R, G and B.",
+        "Names or 0-based indices in the network's order, a sum as CD45+CD8, a maximum as CD45|CD8; null: the first "
+        "channel, or the mean of R, G and B.",
     )
     diameter: float | None = setting(
         None, "Typical diameter of a cell in the image; null: estimated.", unit="px", gt=0, le=100_000
@@ -70,6 +71,9 @@ class SegmentSettings(FrozenModel):
     pixel_size_um: float | None = setting(
         None, "Side of a pixel; null: what the image's metadata say.", unit="µm", gt=0, le=100_000
     )
+    override_pixel_size: bool = setting(
+        False, "pixel_size_um holds, whatever the image's metadata say; false: a contradiction is an error."
+    )
     invert: bool | None = setting(
         None,
         "Swap light and dark, for networks that know light cells on dark; null: as the network learned the modality.",
@@ -79,9 +83,11 @@ class SegmentSettings(FrozenModel):
         "Kind of image: fluorescence, histology (stained, in colour), grey (phase contrast, DIC); auto: guessed.",
     )
     image_type: ImageType | None = setting(
-        None, "How images are opened: tiff, zarr or cv2 (PNG, JPEG, BMP, ...); null: by content and suffix."
+        None,
+        "How images are opened: tiff, zarr, cv2 (PNG, JPEG, BMP, ...), slide (OpenSlide) or czi; null: by content and "
+        "suffix.",
     )
-    series: int = setting(0, "Series of a TIFF file with several images.", ge=0)
+    series: int = setting(0, "Image of a file or plate that holds several.", ge=0)
     level: int = setting(0, "Level of a pyramid; 0 is full resolution.", ge=0)
     plane: int = setting(0, "Plane of a file with several z positions or time points, counted over both.", ge=0)
     channel_last: bool = setting(False, "Arrays without axis names have their channels last rather than first.")

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJs
 from pydantic_core import PydanticCustomError
 
 from cohortseg.errors import CohortsegError, SampleSheetError
-from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType
+from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType, is_url
 from cohortseg.settings.load import describe_faults, suggest
 from cohortseg.settings.modality import ModalityChoice
 from cohortseg.settings.models import SegmentSettings, Settings
@@ -41,7 +41,7 @@ class Sample:
     sample
         Unique name.
     image, labels
-        Absolute paths of the image and, where known, of its ground truth.
+        Absolute paths, or the URL, of the image and, where known, the path of its ground truth.
     stack, z_index
         The 3D stack that the image is a plane of, and its position there; both or neither.
     segment
@@ -86,7 +86,7 @@ class SheetColumns(FrozenModel):
     model_config = ConfigDict(strict=False)
 
     sample: str = Field(pattern=NAME_PATTERN, description="Unique name of the sample.")
-    image: str = Field(min_length=1, description="Image file, relative to the sheet or absolute.")
+    image: str = Field(min_length=1, description="Image file, relative to the sheet or absolute, or its URL.")
     stack: str | None = Field(
         default=None, pattern=NAME_PATTERN, description="The 3D stack that the image is a plane of."
     )
@@ -98,6 +98,7 @@ class SheetColumns(FrozenModel):
     diameter: float | None = _overrides("diameter")
     diameter_um: float | None = _overrides("diameter_um")
     pixel_size_um: float | None = _overrides("pixel_size_um")
+    override_pixel_size: bool | None = _overrides("override_pixel_size")
     invert: bool | None = _overrides("invert")
     modality: ModalityChoice | None = _overrides("modality")
     image_type: ImageType | None = _overrides("image_type")
@@ -193,8 +194,12 @@ def _parse_row(
     except ValidationError as error:
         return None, [f"column {name}: {text}" for name, text in describe_faults(SheetColumns, error)]
     paths = {"image": columns.image, "labels": columns.labels}
-    absolute = {name: os.path.abspath(os.path.join(base, path)) for name, path in paths.items() if path}
-    faults = [f"{name} {path} does not exist" for name, path in absolute.items() if not exists(path)]
+    absolute = {name: _absolute(base, path) for name, path in paths.items() if path}
+    faults = [
+        f"{name} {path} does not exist" for name, path in absolute.items() if not is_url(path) and not exists(path)
+    ]
+    if is_url(columns.labels or ""):
+        faults.append("labels is a URL; a file of this computer was expected")
     if columns.sample.lower() in RESERVED_NAMES:
         faults.append(f"the name is reserved; any but {', '.join(sorted(RESERVED_NAMES))} will do")
     if columns.plane == ALL_PLANES:
@@ -214,6 +219,10 @@ def _parse_row(
         scatter=settings.scatter if columns.scatter is None else columns.scatter,
     )
     return sample, faults
+
+
+def _absolute(base: str, path: str) -> str:
+    return path if is_url(path) else os.path.abspath(os.path.join(base, path))
 
 
 def _effective(settings: Settings, columns: SheetColumns) -> SegmentSettings:

@@ -56,7 +56,7 @@ def read_example(sample: TrainingSample, settings: TrainSettings) -> Example:
         is_colour = source.is_rgb and sample.channels is None
         mix = choose_channels(source, source.channels if is_colour else sample.channels, 3 if is_colour else 2)
         normalisation = measure_normalisation(source, mix, NormaliseSettings())
-        planes = mix.sums(source.read(mix.channels, Box(0, 0, *source.shape)))
+        planes = mix.inputs(source.read(mix.channels, Box(0, 0, *source.shape)))
     image = normalisation.apply(np.stack([np.asarray(plane, np.float32) for plane in planes]))
     if sample.kind in settings.inverted_kinds:
         image = 1 - image

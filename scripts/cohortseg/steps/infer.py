@@ -15,16 +15,18 @@ from cohortseg.steps.assemble import read_order, write_configs
 from cohortseg.steps.progress import progress_bar
 from cohortseg.steps.segment import LoadNetwork, segment_file
 from cohortseg.stores.images import TIFF_SUFFIXES
+from cohortseg.stores.location import Location
+from cohortseg.stores.slides import SLIDE_SUFFIXES
 from cohortseg.stores.tables import read_yaml
 
-_SUFFIXES = (*TIFF_SUFFIXES, ".zarr", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".jp2")
+_SUFFIXES = (*TIFF_SUFFIXES, *SLIDE_SUFFIXES, ".czi", ".zarr", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".jp2")
 
 
 @dataclass(frozen=True)
 class InferOptions:
     """What the command line adds to the settings: one image or a folder, where results go, scale, config file."""
 
-    image_path: Path | None
+    image_path: Location | None
     image_dir: Path | None
     output_dir: Path | None
     scale: float | None
@@ -108,17 +110,17 @@ def _with_scale(settings: SegmentSettings, scale: float | None, load_network: Lo
     return settings.model_copy(update={"diameter": diameters_px.pop() / scale, "diameter_um": None})
 
 
-def _output_name(image: Path, settings: SegmentSettings) -> str:
+def _output_name(image: Location, settings: SegmentSettings) -> str:
     channels = "auto" if settings.channels is None else "-".join(map(str, settings.channels))
     name = f"{_stem(image)}_{settings.plane}_{channels}_{settings.model}"
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
-def _stem(image: Path) -> str:
+def _stem(image: Location) -> str:
     return image.name.removesuffix(image.suffix).removesuffix(".ome")
 
 
-def _infer_one(image: Path, output: Path, load_network: LoadNetwork, settings: SegmentSettings) -> str:
+def _infer_one(image: Location, output: Path, load_network: LoadNetwork, settings: SegmentSettings) -> str:
     with progress_bar(image.name) as on_progress:
         tally = segment_file(
             image,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError
+from cohortseg.stores.location import Location, RemoteLocation
 from cohortseg.stores.tables import write_json
 
 _LOGGER = logging.getLogger("cohortseg")
@@ -47,6 +48,12 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
     for rule in supersedes:
         for superseded in find_failures(folder, rule):
             superseded.unlink(missing_ok=True)
+
+
+def image_of(snakemake: Any) -> Location:
+    """Return where the image of a job lies: at its URL, which Snakemake does not look after, or its input file."""
+    url = snakemake.params.url
+    return RemoteLocation(url) if url else Path(snakemake.input.image)
 
 
 def find_failures(folder: Path, rule: str) -> list[Path]:

@@ -23,13 +23,14 @@ from cohortseg.settings import (
     load_settings,
     parse_sheet,
 )
+from cohortseg.settings.fields import is_url
 from cohortseg.settings.sheet import CountPlanes
 from cohortseg.settings.weights import Weights
 from cohortseg.steps.training import plan_training
 from cohortseg.stores.sheet import read_sheet
 from cohortseg.tiling.stacks import pairs_of
 
-RESULTS_VERSION = "2"
+RESULTS_VERSION = "3"
 """Raised whenever the engine would give another result for the same input; every rule carries it, so that all rerun."""
 
 
@@ -73,9 +74,9 @@ def make_plan(
     Returns
     -------
     dict
-        `results_version`; `results`, the folder; `settings`, the whole config; `samples`, by name: image, labels,
-        stack, z_index, `model_path` and `size_model_path`, lists of the files of the networks that its modality may
-        choose among, those that come with the package apart, `segment` with all settings of its segmentation,
+        `results_version`; `results`, the folder; `settings`, the whole config; `samples`, by name: image or url,
+        labels, stack, z_index, `model_path` and `size_model_path`, lists of the files of the networks that its modality
+        may choose among, those that come with the package apart, `segment` with all settings of its segmentation,
         `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
         `stacks`, by name: sample and z_index of each plane, in z order; `pairs`, by stack: `lower` and `upper` sample,
         `lower_z` and `upper_z` of each two planes whose cells may be linked; `stitch_decisive`; `compare`, by name of
@@ -134,14 +135,15 @@ def _sample_plan(sample: Sample, weights: Sequence[Weights]) -> dict[str, Any]:
     brought = [each.checkpoint for each in weights if each.entry is None or not each.entry.built_in]
     size_models = [each.size_model for each in weights if each.size_model is not None]
     return {
-        "image": _portable(sample.image),
+        "image": None if is_url(sample.image) else _portable(sample.image),
+        "url": sample.image if is_url(sample.image) else None,
         "labels": _portable(sample.labels) if sample.labels else None,
         "stack": sample.stack,
         "z_index": sample.z_index,
         "model_path": list(dict.fromkeys(brought)),
         "size_model_path": list(dict.fromkeys(size_models)),
         "segment": sample.segment.model_dump(mode="json"),
-        "decisive": sample.segment.decisive(),
+        "decisive": sample.segment.decisive() | ({"url": sample.image} if is_url(sample.image) else {}),
         "scatter": sample.scatter,
     }
 

@@ -11,9 +11,11 @@ from cohortseg.segment.modality import Modality
 from cohortseg.segment.prepare import Prepared, prepare
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
-from cohortseg.steps.job import run_job
+from cohortseg.steps.cohort_intensities import settled
+from cohortseg.steps.job import image_of, run_job
 from cohortseg.steps.segment import LoadNetwork, tell_modality, warn_of_unused
 from cohortseg.stores.images import open_image
+from cohortseg.stores.location import Location
 from cohortseg.stores.source import PageSelection
 from cohortseg.stores.tables import read_json, write_json
 
@@ -24,8 +26,9 @@ def main(snakemake: Any) -> None:
     def step() -> None:
         use_threads(snakemake.threads)
         settings = load_block(SegmentSettings, snakemake.params.settings)
+        settings = settled(settings, snakemake.params.sample, list(snakemake.input.intensities))
         prepare_file(
-            Path(snakemake.input.image),
+            image_of(snakemake),
             Path(snakemake.output.prepared),
             Network.of,
             settings,
@@ -36,7 +39,7 @@ def main(snakemake: Any) -> None:
 
 
 def prepare_file(
-    image: Path, prepared: Path, load_network: LoadNetwork, settings: SegmentSettings, *, sample: str
+    image: Location, prepared: Path, load_network: LoadNetwork, settings: SegmentSettings, *, sample: str
 ) -> None:
     """Write modality, percentiles and diameter of an image file, and what measuring them took, to `prepared`."""
     tally = Tally()

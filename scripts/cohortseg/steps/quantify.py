@@ -12,12 +12,15 @@ from cohortseg.errors import ImageError
 from cohortseg.kernels.resample import resample, source_box
 from cohortseg.quantify.measure import measure_cells
 from cohortseg.report.overlay import overlay
+from cohortseg.segment.inputs import ChannelMix
 from cohortseg.settings import QuantifySettings, SegmentSettings, load_block
-from cohortseg.steps.job import run_job
+from cohortseg.steps.job import image_of, run_job
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
+from cohortseg.stores.channels import ChannelGroup, channel_indices
 from cohortseg.stores.images import open_image
+from cohortseg.stores.location import Location
 from cohortseg.stores.polygons import read_polygons
-from cohortseg.stores.source import ImageSource, PageSelection, channel_indices
+from cohortseg.stores.source import ImageSource, PageSelection
 from cohortseg.stores.tables import write_parquet, write_png
 from cohortseg.tiling import blocks
 
@@ -29,7 +32,7 @@ def main(snakemake: Any) -> None:
 
     def step() -> None:
         quantify_file(
-            Path(snakemake.input.image),
+            image_of(snakemake),
             Path(snakemake.input.polygons),
             Path(snakemake.input.metadata),
             cells=Path(snakemake.output.cells),
@@ -42,7 +45,7 @@ def main(snakemake: Any) -> None:
 
 
 def quantify_file(
-    image: Path,
+    image: Location,
     polygons: Path,
     metadata: Path,
     *,
@@ -93,8 +96,8 @@ def draw_preview(
     """
     scale = min(1.0, side_px / max(source.shape))
     shape = (max(1, round(source.shape[0] * scale)), max(1, round(source.shape[1] * scale)))
-    channels, limits = shown_channels(source, metadata)
-    light = np.zeros((len(channels), *shape), np.float32)
+    mix, limits = shown_channels(source, metadata)
+    light = np.zeros((len(mix.groups), *shape), np.float32)
     labels = np.zeros(shape, np.uint32)
     rows = (2 * np.arange(shape[0]) + 1) * source.shape[0] // (2 * shape[0])
     columns = (2 * np.arange(shape[1]) + 1) * source.shape[1] // (2 * shape[1])
@@ -104,22 +107,25 @@ def draw_preview(
         if target.height and target.width:
             nearest = np.ix_(rows[y0:y1] - box.y0, columns[x0:x1] - box.x0)
             labels[target.slices] = read_labels(box)[nearest]
-            light[:, *target.slices] = _shrunk(source, channels, target, shape)
-    return overlay(light, labels, limits=limits, is_rgb=source.is_rgb and len(channels) == 3)
+            light[:, *target.slices] = _shrunk(source, mix, target, shape)
+    return overlay(light, labels, limits=limits, is_rgb=source.is_rgb)
 
 
-def _shrunk(source: ImageSource, channels: list[int], target: Box, shape: tuple[int, int]) -> Field:
+def _shrunk(source: ImageSource, mix: ChannelMix, target: Box, shape: tuple[int, int]) -> Field:
     needed = source_box(target, shape, source.shape)
-    return resample(source.read(channels, needed), needed, source.shape, target, shape)
+    planes = np.stack(mix.inputs(source.read(mix.channels, needed)))
+    return resample(planes, needed, source.shape, target, shape)
 
 
-def shown_channels(source: ImageSource, metadata: Mapping[str, Any]) -> tuple[list[int], list[tuple[float, float]]]:
-    """Return the channels to draw and the values that are black and full light."""
+def shown_channels(source: ImageSource, metadata: Mapping[str, Any]) -> tuple[ChannelMix, list[tuple[float, float]]]:
+    """Return what to draw, a colour picture or the network's inputs, and the values that are black and full light."""
     if source.is_rgb:
         full = float(np.iinfo(source.dtype).max) if source.dtype.kind == "u" else 1.0
-        return [0, 1, 2], [(0.0, full)] * 3
+        colours = tuple(ChannelGroup((i,), "sum", name) for i, name in enumerate(source.channels))
+        return ChannelMix(colours), [(0.0, full)] * 3
     normalisation = metadata["normalisation"]
     pairs = zip(normalisation["lower"], normalisation["upper"], strict=True)
     # Null where the image has no values at all: nothing is shown then.
     limits = [(0.0, 0.0) if None in pair else pair for pair in pairs]
-    return metadata["channel_indices"], limits
+    groups = (ChannelGroup(tuple(each["channels"]), each["join"], each["name"]) for each in metadata["inputs"])
+    return ChannelMix(tuple(groups)), limits

@@ -1,6 +1,8 @@
 """Step report: everything there is of a cohort in, summary.tsv, cells.parquet and report.html out."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from cohortseg.report import (
     render_report,
     summarise,
 )
+from cohortseg.segment.intensities import Intensities, cohort_medians, drift
+from cohortseg.steps.benchmarks import read_benchmarks
 from cohortseg.steps.job import find_failures, run_job
-from cohortseg.stores.tables import read_json, read_parquet, write_bytes, write_parquet, write_tsv
+from cohortseg.stores.tables import read_json, read_parquet, read_tsv, write_bytes, write_parquet, write_tsv
 
 _SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "evaluate")
 _STACK_RULES = ("assemble", "overlaps", "stitch")
@@ -44,10 +48,12 @@ def write_report(plan: Mapping[str, Any], *, summary: Path, cells: Path, report:
     """
     results = Path(plan["results"])
     samples = tuple(_read_sample(results / name, name, facts) for name, facts in plan["samples"].items())
+    samples = _with_drift(samples, summary.parent / "intensities.tsv")
     stacks = tuple(_read_stack(results, name, planes) for name, planes in plan["stacks"].items())
     versions = [sample.metadata["versions"] for sample in samples if "versions" in sample.metadata]
     title = plan["settings"]["report"]["title"]
-    data = ReportData(title, samples, stacks, plan["settings"], versions[0] if versions else {})
+    benchmarks = read_benchmarks(summary.parent / "benchmarks.tsv")
+    data = ReportData(title, samples, stacks, plan["settings"], versions[0] if versions else {}, benchmarks)
     write_tsv(summary, summarise(samples))
     write_parquet(cells, _all_cells(results, [sample.sample for sample in samples if sample.status == "ok"]))
     write_bytes(report, render_report(data).encode())
@@ -72,6 +78,42 @@ def _read_sample(folder: Path, name: str, facts: Mapping[str, Any]) -> SampleRes
         failure=failure,
         evaluation=Counts.read(read_json(folder / "evaluation.json")) if done and labelled else None,
     )
+
+
+def _with_drift(samples: Sequence[SampleResult], table: Path) -> tuple[SampleResult, ...]:
+    """Return the samples, those that are done with how far their intensities are from those of the others.
+
+    Of a sample with several inputs, that of the one that is furthest. With fixed intensities nothing was measured.
+    """
+    by_sample = {sample.sample: _percentiles(sample) for sample in samples if sample.status == "ok"}
+    medians = cohort_medians([each for found in by_sample.values() for each in found])
+    drifts = {name: [drift(each, medians) for each in found] for name, found in by_sample.items()}
+    if table.is_file() and any(_policy(sample) == "cohort" for sample in samples):
+        rows = read_tsv(table)
+        for name, found in zip(rows["sample"], pd.to_numeric(rows["drift"]), strict=True):
+            drifts.setdefault(name, []).append(float(found))
+    return tuple(
+        replace(sample, metadata={**sample.metadata, "intensity_drift": max(known, key=abs)})
+        if (known := [each for each in drifts.get(sample.sample, ()) if not math.isnan(each)])
+        else sample
+        for sample in samples
+    )
+
+
+def _policy(sample: SampleResult) -> str:
+    return str(sample.metadata.get("settings", {}).get("normalise", {}).get("policy", ""))
+
+
+def _percentiles(sample: SampleResult) -> list[Intensities]:
+    """Return what metadata.json says of a sample's own percentiles."""
+    facts = sample.metadata
+    if _policy(sample) != "image":
+        return []
+    normalisation = facts["normalisation"]
+    return [
+        Intensities(sample.modality, facts["dtype"], name, min(bounds), max(bounds))
+        for name, *bounds in zip(facts["channels"], normalisation["lower"], normalisation["upper"], strict=True)
+    ]
 
 
 def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from cohortseg.segment.prepare import make_task, prepare
 from cohortseg.segment.stream import Task, seam_lines, stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
-from cohortseg.steps.job import run_job
+from cohortseg.steps.cohort_intensities import settled
+from cohortseg.steps.job import image_of, run_job
 from cohortseg.steps.progress import log_progress
 from cohortseg.stores.images import open_image
+from cohortseg.stores.location import Location
 from cohortseg.stores.polygons import PolygonWriter
 from cohortseg.stores.source import ImageSource, PageSelection
 from cohortseg.stores.tables import write_json
@@ -36,8 +39,9 @@ def main(snakemake: Any) -> None:
     def step() -> None:
         use_threads(snakemake.threads)
         settings = load_block(SegmentSettings, snakemake.params.settings)
+        settings = settled(settings, snakemake.params.sample, list(snakemake.input.intensities))
         segment_file(
-            Path(snakemake.input.image),
+            image_of(snakemake),
             Path(snakemake.output.polygons),
             Path(snakemake.output.metadata),
             Network.of,
@@ -51,7 +55,7 @@ def main(snakemake: Any) -> None:
 
 
 def segment_file(
-    image: Path,
+    image: Location,
     polygons: Path,
     metadata: Path,
     load_network: LoadNetwork,
@@ -148,6 +152,7 @@ def describe(task: Task, network: Network, diameter: Diameter, modality: Modalit
         "diameter": {"px": diameter.diameter_px, "origin": diameter.origin, "n_cells": diameter.n_cells},
         "channels": list(task.mix.names),
         "channel_indices": list(task.mix.channels),
+        "inputs": [asdict(group) for group in task.mix.groups],
         "normalisation": {"lower": list(task.normalisation.lower), "upper": list(task.normalisation.upper)},
         "model": {"name": settings.model, **network.weights.paths(), "sha256": network.sha256},
         "modality": modality.name,
@@ -178,5 +183,5 @@ def _describe_image(source: ImageSource, settings: SegmentSettings) -> dict[str,
         "image_channels": list(source.channels),
         "page": settings.plane,
         "n_planes": source.n_planes,
-        "pixel_size_um": settings.pixel_size_um or source.pixel_size_um,
+        "pixel_size_um": source.pixel_size_um,
     }

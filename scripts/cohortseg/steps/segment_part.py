@@ -8,11 +8,12 @@ from cohortseg.networks import Network, use_threads
 from cohortseg.segment.prepare import make_task
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
-from cohortseg.steps.job import run_job
+from cohortseg.steps.job import image_of, run_job
 from cohortseg.steps.prepare import PreparedImage, read_prepared
 from cohortseg.steps.progress import log_progress
 from cohortseg.steps.segment import LoadNetwork, describe, log_start, write_cells
 from cohortseg.stores.images import open_image
+from cohortseg.stores.location import Location
 from cohortseg.stores.source import PageSelection
 from cohortseg.stores.tables import write_json
 from cohortseg.tiling import Part
@@ -26,7 +27,7 @@ def main(snakemake: Any) -> None:
         use_threads(snakemake.threads)
         settings = load_block(SegmentSettings, snakemake.params.settings)
         segment_part(
-            Path(snakemake.input.image),
+            image_of(snakemake),
             Path(snakemake.output.polygons),
             Path(snakemake.output.metadata),
             Network.of,
@@ -40,7 +41,7 @@ def main(snakemake: Any) -> None:
 
 
 def segment_part(
-    image: Path,
+    image: Location,
     polygons: Path,
     metadata: Path,
     load_network: LoadNetwork,

@@ -100,7 +100,7 @@ def _square(cell: pd.Series, largest_area_px: float) -> Box:
 
 def _open(facts: Mapping[str, Any], shape: tuple[int, int], opened: ExitStack) -> ImageSource | None:
     """Open the image that a plane was segmented from, or return None where it is gone or another by now."""
-    if not all(key in facts for key in ("image", "settings", "normalisation", "channel_indices")):
+    if not all(key in facts for key in ("image", "settings", "normalisation", "inputs")):
         return None
     if not Path(facts["image"]).exists():
         return None
@@ -123,6 +123,6 @@ def _tile(
     labels = np.pad(read(inside), pad)
     if source is None:
         return draw_cell(None, labels, cell_id, (), is_rgb=False)
-    channels, limits = shown_channels(source, facts)
-    image = np.pad(source.read(channels, inside), ((0, 0), *pad))
-    return draw_cell(image, labels, cell_id, limits, is_rgb=source.is_rgb and len(channels) == 3)
+    mix, limits = shown_channels(source, facts)
+    image = np.pad(np.stack(mix.inputs(source.read(mix.channels, inside))), ((0, 0), *pad))
+    return draw_cell(image, labels, cell_id, limits, is_rgb=source.is_rgb)

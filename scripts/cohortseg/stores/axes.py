@@ -13,6 +13,8 @@ UNNAMED = frozenset("IQ")
 """Axis letters by which tifffile marks an axis that the file does not name."""
 
 
+_MOST_LISTED = 100
+
 RGB_SAMPLES = (3, 4)
 RGB_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 """Interleaved samples of these numbers and dtypes are a colour picture, the fourth being opacity."""
@@ -127,5 +129,6 @@ def check_dtype(name: str, dtype: np.dtype[Any] | None) -> np.dtype[Any]:
 def check_index(name: str, what: str, index: int, names: list[str]) -> None:
     """Raise ImageError where `index` is not one of the listed series or levels of a file."""
     if not 0 <= index < len(names):
-        listing = ", ".join(f"{i} ({each})" for i, each in enumerate(names))
+        listing = ", ".join(f"{i} ({each})" for i, each in enumerate(names[:_MOST_LISTED]))
+        listing += f", ... {len(names) - 1}" if len(names) > _MOST_LISTED else ""
         raise ImageError(f"{what} {index} is not in {name}", f"it has: {listing}", f"Set {what} in config/samples.tsv.")

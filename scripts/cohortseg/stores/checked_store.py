@@ -1,5 +1,6 @@
 """A folder of zarr in which a shortened chunk is an error."""
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,8 @@ class BloscFrames:
         return isinstance(byte_range, RangeByteRequest) and not (self.index_first and byte_range.start == 0)
 
 
-class CheckedStore(LocalStore):
-    """A local zarr store that checks the length of what it gives.
+class FrameChecks:
+    """Checks the length of what a zarr store gives, for one array of it.
 
     zarr takes an empty shard for an absent one, which is background. Blosc decodes a truncated frame without
     complaint, from whatever lies behind it in memory; zarr and numcodecs do not check for that, so it is done here,
@@ -51,19 +52,34 @@ class CheckedStore(LocalStore):
             index_first = sharding is not None and sharding.index_location is ShardingCodecIndexLocation.start
             self._frames = BloscFrames(in_shards=sharding is not None, index_first=index_first)
 
+    def check_value(self, key: str, value: Buffer, byte_range: ByteRequest | None) -> None:
+        """Raise TruncatedChunkError where a value that was read lacks bytes."""
+        is_metadata = key.rsplit("/", 1)[-1].startswith((".z", "zarr.json"))
+        if len(value) < _least_bytes(byte_range):
+            raise TruncatedChunkError(f"{key} is too short: {len(value)} bytes where it was read")
+        if self._frames is not None and not is_metadata and self._frames.holds(byte_range):
+            check_frame(key, value[: BLOSC_HEADER.size].to_bytes(), len(value))
+
+
+class CheckedStore(FrameChecks, LocalStore):
+    """A folder of zarr in which a shortened chunk is an error."""
+
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """See zarr.abc.store.Store; TruncatedChunkError where bytes are missing."""
         value = await super().get(key, prototype, byte_range)
-        if value is None:
-            return None
-        is_metadata = key.rsplit("/", 1)[-1].startswith((".z", "zarr.json"))
-        if len(value) < _least_bytes(byte_range):
-            raise TruncatedChunkError(f"{key} is too short: {len(value)} bytes where it was read")
-        if self._frames is not None and not is_metadata and self._frames.holds(byte_range):
-            _check_frame(key, value)
+        if value is not None:
+            self.check_value(key, value, byte_range)
         return value
+
+    def value(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Return the bytes of a key from `start`, negative from the end, to `end`; FileNotFoundError without it."""
+        with open(f"{self.root}/{key}", "rb") as file:  # paths are slow to join, and chunks may be many
+            if start is not None and start < 0:
+                start = max(0, file.seek(0, os.SEEK_END) + start)
+            file.seek(start or 0)
+            return file.read(-1 if end is None else end - file.tell())
 
 
 def _least_bytes(byte_range: ByteRequest | None) -> int:
@@ -73,8 +89,9 @@ def _least_bytes(byte_range: ByteRequest | None) -> int:
     return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else 1
 
 
-def _check_frame(key: str, value: Buffer) -> None:
-    content = value[: BLOSC_HEADER.size].to_bytes()
+def check_frame(key: str, start: bytes, n_bytes: int) -> None:
+    """Raise TruncatedChunkError where a Blosc frame has not the size that its first bytes say."""
+    content = start[: BLOSC_HEADER.size]
     encoded_bytes = BLOSC_HEADER.unpack(content)[-1] if len(content) == BLOSC_HEADER.size else BLOSC_HEADER.size
-    if encoded_bytes != len(value):
-        raise TruncatedChunkError(f"{key} has a Blosc frame of {len(value)} bytes that should have {encoded_bytes}")
+    if encoded_bytes != n_bytes:
+        raise TruncatedChunkError(f"{key} has a Blosc frame of {n_bytes} bytes that should have {encoded_bytes}")

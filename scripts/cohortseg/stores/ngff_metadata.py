@@ -44,9 +44,8 @@ class Multiscale:
         """
         images = attributes.get("multiscales")
         if not images:
-            kind = "a plate of many images" if "plate" in attributes else "a group without multiscales metadata"
             raise ImageError(
-                f"{name} is {kind}",
+                f"{name} is a group without multiscales metadata",
                 "expected an OME-Zarr image or a zarr array",
                 "Set image to the folder of one image inside it.",
             )

@@ -28,7 +28,18 @@ class SegmentCache:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
         self._kept_bytes = 0
+        self._decoded_bytes = 0
         self._coming: dict[Hashable, Future[NDArray[Any]]] = {}
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Size of all that was decoded so far."""
+        return self._decoded_bytes
+
+    def make_room(self, n_bytes: int, limit_bytes: int) -> None:
+        """Raise the budget to what a row of boxes touches, so that the next finds there what both need."""
+        with self._lock:
+            self._budget_bytes = max(self._budget_bytes, min(n_bytes, limit_bytes))
 
     def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[np.generic]:
         """Return the segment `key`, calling `decode` where it is not kept; its errors reach every waiting thread."""
@@ -58,6 +69,7 @@ class SegmentCache:
     def _keep(self, key: Hashable, segment: NDArray[Any]) -> None:
         self._kept[key] = segment
         self._kept_bytes += segment.nbytes
+        self._decoded_bytes += segment.nbytes
         while self._kept_bytes > self._budget_bytes and len(self._kept) > 1:
             _, forgotten = self._kept.popitem(last=False)
             self._kept_bytes -= forgotten.nbytes

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +11,10 @@ import numpy as np
 from cohortseg.arrays import Box, Image
 from cohortseg.errors import ChannelError, ImageError
 from cohortseg.settings import SegmentSettings
+from cohortseg.stores.location import Location
+
+PIXEL_SIZE_TOLERANCE = 0.05
+"""A pixel size that the settings give may differ by this share from the file's: both are rounded."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,19 @@ class PageSelection:
     Parameters
     ----------
     image_type
-        "tiff", "zarr" or "cv2"; None decides by the file's content, then its suffix.
+        "tiff", "zarr", "cv2", "slide" or "czi"; None decides by the file's content, then its suffix.
     series
-        Image of a file that holds several.
+        Image of a file or plate that holds several.
     level
         Level of its pyramid; 0 is full resolution.
     plane
         Index along the flattened axes that are neither y, x nor channel (time, then z, as the file orders them).
     channel_last
         The last axis is the channel, for files that do not name their axes.
+    pixel_size_um
+        Side of a pixel in micrometres; None for what the file says.
+    override_pixel_size
+        `pixel_size_um` holds whatever the file says; else a contradiction is an error.
     """
 
     image_type: str | None
@@ -37,6 +44,8 @@ class PageSelection:
     level: int
     plane: int
     channel_last: bool
+    pixel_size_um: float | None
+    override_pixel_size: bool
 
     @classmethod
     def of(cls, settings: SegmentSettings) -> Self:
@@ -47,10 +56,20 @@ class PageSelection:
             level=settings.level,
             plane=settings.plane,
             channel_last=settings.channel_last,
+            pixel_size_um=settings.pixel_size_um,
+            override_pixel_size=settings.override_pixel_size,
         )
 
 
-FIRST_PAGE = PageSelection(image_type=None, series=0, level=0, plane=0, channel_last=False)
+FIRST_PAGE = PageSelection(
+    image_type=None,
+    series=0,
+    level=0,
+    plane=0,
+    channel_last=False,
+    pixel_size_um=None,
+    override_pixel_size=False,
+)
 """The first plane at full resolution: what a file with a single image holds."""
 
 
@@ -58,7 +77,7 @@ FIRST_PAGE = PageSelection(image_type=None, series=0, level=0, plane=0, channel_
 class ImageFacts:
     """What is known of an image before any pixel is read."""
 
-    path: Path
+    path: Location
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     channels: tuple[str, ...]
@@ -74,7 +93,7 @@ class ImageSource(ABC):
     Attributes
     ----------
     path
-        The file or folder.
+        The file or folder, or its URL.
     shape
         (y, x) in pixels of the level that was selected.
     dtype
@@ -84,7 +103,8 @@ class ImageSource(ABC):
     is_rgb
         The channels are the red, green and blue of a colour picture.
     pixel_size_um
-        Side of a pixel in micrometres; None when the file does not say, or when pixels are not square.
+        Side of a pixel in micrometres, as the file or the settings say; None when neither does, or when pixels are not
+        square.
     n_planes
         Planes that PageSelection.plane may select.
     format
@@ -124,7 +144,11 @@ class ImageSource(ABC):
         """
         absent = [index for index in channels if not 0 <= index < len(self.channels)]
         if absent:
-            raise _channel_error(self, absent[0])
+            raise ChannelError(
+                f"channel {absent[0]} is not in {self.path.name}",
+                f"it has channels 0 to {len(self.channels) - 1}",
+                "Set channels in config/samples.tsv.",
+            )
         if not (0 <= box.y0 < box.y1 <= self.shape[0] and 0 <= box.x0 < box.x1 <= self.shape[1]):
             raise ImageError(
                 f"{tuple(box)} is not a box of pixels of {self.path.name}",
@@ -132,6 +156,11 @@ class ImageSource(ABC):
                 "Ask for a rectangle inside the image.",
             )
         return self._read(channels, box)
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Size of all pixels that were decoded from the file so far, those of channels beside the wanted ones apart."""
+        return 0
 
     @abstractmethod
     def _read(self, channels: Sequence[int], box: Box) -> Image:
@@ -162,43 +191,22 @@ class ArraySource(ImageSource):
         return np.ascontiguousarray(self._pixels[list(channels), rows, columns])
 
 
-def channel_indices(source: ImageSource, wanted: Sequence[str | int]) -> list[int]:
-    """Return the 0-based index of each wanted channel.
-
-    An exact name wins; then a name that differs in case only, where it is the only such one; an integer, or a text
-    of digits that is no channel's name, is an index.
+def agreed_pixel_size_um(name: str, stated: float | None, selection: PageSelection) -> float | None:
+    """Return the side of a pixel that holds, of what an image and the settings say.
 
     Raises
     ------
-    ChannelError
-        A channel is not there, or its name is borne by several; the message lists what there is.
+    ImageError
+        They contradict one another by more than PIXEL_SIZE_TOLERANCE, and the settings do not claim to know better.
     """
-    return [_channel_index(source, channel) for channel in wanted]
-
-
-def _channel_index(source: ImageSource, channel: str | int) -> int:
-    if isinstance(channel, str):
-        exact = [i for i, name in enumerate(source.channels) if name == channel]
-        found = exact or [i for i, name in enumerate(source.channels) if name.casefold() == channel.casefold()]
-        if len(found) > 1:
-            raise ChannelError(
-                f"channel {channel!r} of {source.path.name} is ambiguous",
-                f"it is the name of channels {', '.join(map(str, found))}",
-                "Name it by its 0-based index in channels in config/samples.tsv.",
-            )
-        if found:
-            return found[0]
-        if not (channel.isascii() and channel.isdigit()):
-            raise _channel_error(source, channel)
-    index = int(channel)
-    if not 0 <= index < len(source.channels):
-        raise _channel_error(source, channel)
-    return index
-
-
-def _channel_error(source: ImageSource, channel: str | int) -> ChannelError:
-    return ChannelError(
-        f"channel {channel!r} is not in {source.path.name}",
-        f"it has: {', '.join(source.channels)}",
-        "Set channels in config/samples.tsv.",
-    )
+    given = selection.pixel_size_um
+    if given is None:
+        return stated
+    contradicts = stated is not None and abs(given - stated) > PIXEL_SIZE_TOLERANCE * stated
+    if contradicts and not selection.override_pixel_size:
+        raise ImageError(
+            f"pixel_size_um is {given:g}, and the metadata of {name} say {stated:.4g} µm",
+            f"expected sizes within {PIXEL_SIZE_TOLERANCE:.0%} of one another",
+            "Correct or drop pixel_size_um, or set override_pixel_size: true if the metadata are wrong.",
+        )
+    return given

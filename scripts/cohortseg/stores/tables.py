@@ -115,6 +115,22 @@ def write_tsv(path: Path, table: pd.DataFrame) -> None:
     write_bytes(path, table.to_csv(sep="\t", index=False, lineterminator="\n").encode())
 
 
+def read_tsv(path: Path) -> pd.DataFrame:
+    """Read tab-separated text with a header, at least one row, every value as text.
+
+    Raises
+    ------
+    MissingFileError
+        There is no file.
+    TableError
+        It has no rows, or rows of different lengths.
+    """
+    lines = [line.split("\t") for line in _read_text(path).splitlines()]
+    if len(lines) < 2 or len({len(line) for line in lines}) > 1:
+        raise _malformed(path, "a table with a header", "it has no rows, or rows of different lengths")
+    return pd.DataFrame(lines[1:], columns=lines[0])
+
+
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write a (y, x, 3) uint8 R, G, B picture as PNG."""
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))

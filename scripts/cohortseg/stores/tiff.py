@@ -1,44 +1,64 @@
 """TIFF in all its dialects: OME-TIFF, BigTIFF, ImageJ, Aperio SVS and other pyramids."""
 
+import io
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Image
-from cohortseg.errors import ImageError
+from cohortseg.errors import CohortsegError, ImageError
 from cohortseg.stores.axes import RGB_DTYPES, RGB_SAMPLES, AxisLayout, check_dtype, check_index, resolve_axes
+from cohortseg.stores.byte_files import ByteStream, open_bytes
+from cohortseg.stores.location import Location, RemoteLocation
 from cohortseg.stores.source import ImageFacts, ImageSource, PageSelection
 from cohortseg.stores.tiff_metadata import tiff_channel_names, tiff_pixel_size_um
-from cohortseg.stores.tiff_pixels import OpenFile, PixelPlane
+from cohortseg.stores.tiff_pixels import PixelPlane
 from cohortseg.stores.tiff_planes import PlaneLocator
 
 RGB_PHOTOMETRICS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
-FORMAT_NAMES = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "svs": "Aperio SVS"}
+_REMOTE_READ_BYTES = 2**18
+"""What is fetched at once of the tags of a remote file."""
+
+FORMAT_NAMES = {
+    "ome": "OME-TIFF",
+    "imagej": "ImageJ TIFF",
+    "svs": "Aperio SVS",
+    "qpi": "Akoya QPTIFF",
+    "ndpi": "Hamamatsu NDPI",
+    "scn": "Leica SCN",
+}
 
 
 class TiffSource(ImageSource):
     """A plane of a TIFF file; see ImageSource."""
 
-    def __init__(self, facts: ImageFacts, places: Sequence[tuple[PixelPlane, int]], files: Sequence[OpenFile]) -> None:
+    def __init__(self, facts: ImageFacts, places: Sequence[tuple[PixelPlane, int]], locator: PlaneLocator) -> None:
         super().__init__(facts)
         self._places = places
-        self._files = files
+        self._files = list(locator.files.values())
+        self._cache, self._cache_limit_bytes = locator.cache, locator.cache_limit_bytes
+
+    @property
+    def decoded_bytes(self) -> int:
+        """See ImageSource; of compressed files."""
+        return self._cache.decoded_bytes
 
     def _read(self, channels: Sequence[int], box: Box) -> Image:
         pixels = np.empty((len(channels), *box.shape), self.dtype)
-        positions: dict[int, list[int]] = {}
-        for position, channel in enumerate(channels):
-            positions.setdefault(id(self._places[channel][0]), []).append(position)
-        for together in positions.values():  # samples that lie interleaved are read once
-            block = self._places[channels[together[0]]][0].read(box)
-            for position in together:
-                pixels[position] = block[..., self._places[channels[position]][1]]
+        together: dict[int, tuple[PixelPlane, list[tuple[int, NDArray[Any]]]]] = {}
+        for target, channel in zip(pixels, channels, strict=True):
+            plane, sample = self._places[channel]
+            together.setdefault(id(plane), (plane, []))[1].append((sample, target))
+        band_bytes = sum(plane.band_bytes(box) for plane, _ in together.values())
+        self._cache.make_room(band_bytes, self._cache_limit_bytes)
+        for plane, targets in together.values():  # samples that lie interleaved are read once
+            plane.read(box, targets)
         return pixels
 
     def close(self) -> None:
@@ -47,7 +67,7 @@ class TiffSource(ImageSource):
             file.close()
 
 
-def open_tiff(path: Path, selection: PageSelection) -> TiffSource:
+def open_tiff(path: Location, selection: PageSelection) -> TiffSource:
     """Open one plane of a TIFF file, checking that the data of all its channels lies within the file.
 
     Raises
@@ -74,18 +94,18 @@ def open_tiff(path: Path, selection: PageSelection) -> TiffSource:
 
 
 @contextmanager
-def _parsed(path: Path) -> Iterator[tifffile.TiffFile]:
+def _parsed(path: Location) -> Iterator[tifffile.TiffFile]:
     """Parse a file's structure; what tifffile logs as an error, and would read on after, is raised."""
     complaints = _Complaints()
     logger = logging.getLogger("tifffile")
     logger.addHandler(complaints)
     try:
-        with tifffile.TiffFile(path) as tif:
+        with _file_for_tifffile(path) as file, tifffile.TiffFile(file, name=path.name) as tif:
             tif.series  # noqa: B018 - parsed on first use
             if complaints.messages:
                 raise ValueError(complaints.messages[0])
             yield tif
-    except ImageError:
+    except (CohortsegError, FileNotFoundError):
         raise
     except Exception as error:  # tifffile raises whatever its unpacking of damaged tags runs into
         raise ImageError(
@@ -95,6 +115,15 @@ def _parsed(path: Path) -> Iterator[tifffile.TiffFile]:
         ) from error
     finally:
         logger.removeHandler(complaints)
+
+
+@contextmanager
+def _file_for_tifffile(path: Location) -> Iterator[Any]:
+    if not isinstance(path, RemoteLocation):
+        yield path
+        return
+    with closing(open_bytes(path)) as file, io.BufferedReader(ByteStream(file), _REMOTE_READ_BYTES) as stream:
+        yield stream
 
 
 class _Complaints(logging.Handler):
@@ -137,7 +166,8 @@ def _tiff_source(
         n_planes=layout.n_planes,
         format=FORMAT_NAMES.get(series.kind, "TIFF"),
     )
-    return TiffSource(facts, places, list(locator.files.values()))
+    locator.note_costs()
+    return TiffSource(facts, places, locator)
 
 
 def _is_rgb(layout: AxisLayout, dtype: np.dtype[Any], photometric: int) -> bool:

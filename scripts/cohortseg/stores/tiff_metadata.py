@@ -41,10 +41,13 @@ def tiff_channel_names(
     if series.kind == "ome":
         pixels = _ome_pixels(tif, series, index)
         elements = [] if pixels is None else [each for each in pixels if each.tag.endswith("}Channel")]
-        names = [each.get("Name") or str(i) for i, each in enumerate(elements)]
+        names = [each.get("Name") or each.get("Fluor") or str(i) for i, each in enumerate(elements)]
     elif series.kind == "imagej" and tif.imagej_metadata is not None:
         labels = tif.imagej_metadata.get("Labels") or []
         names = [labels[page] for page in pages if page < len(labels) and labels[page]]
+    elif series.kind == "qpi":  # Akoya writes XML with the stain's name into each page
+        found = [re.search(r"<Name>([^<]+)</Name>", getattr(series[page], "description", "")) for page in pages]
+        names = [each.group(1).strip() for each in found if each]
     return names if len(names) == len(pages) else None
 
 

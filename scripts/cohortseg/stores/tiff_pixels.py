@@ -1,65 +1,27 @@
 """Pixels of one TIFF page, box by box: only the bytes that a box touches are read and decoded."""
 
 import math
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Box
 from cohortseg.errors import ImageError
+from cohortseg.stores.bounds import check_expansion
+from cohortseg.stores.byte_files import ByteFile
 from cohortseg.stores.segment_cache import SegmentCache
+
+SPLIT_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+"""Native pixels that OpenCV separates into samples."""
 
 Decoder = Callable[[bytes, int], NDArray[Any]]
 """(encoded bytes, segment index) -> (depth, y, x, sample) pixels, smaller than a segment at the image's edge."""
-
-
-@dataclass(frozen=True)
-class OpenFile:
-    """An open file; reading at a position shares no cursor, so that threads need no lock."""
-
-    path: Path
-    descriptor: int
-    size_bytes: int
-
-    @classmethod
-    def open(cls, path: Path) -> "OpenFile":
-        """Open `path` for reading."""
-        descriptor = os.open(path, os.O_RDONLY)
-        return cls(path, descriptor, os.fstat(descriptor).st_size)
-
-    def close(self) -> None:
-        """Release the file."""
-        os.close(self.descriptor)
-
-    def check(self, offset: int, n_bytes: int, what: str) -> None:
-        """Raise ImageError where a stretch reaches beyond the end of the file."""
-        if offset < 0 or n_bytes < 0 or offset + n_bytes > self.size_bytes:
-            raise ImageError(
-                f"{self.path.name} is truncated: {what} ends at byte {offset + n_bytes}, the file at {self.size_bytes}",
-                "expected a complete TIFF file",
-                "Copy or export the image again.",
-            )
-
-    def read(self, offset: int, n_bytes: int) -> bytes:
-        """Read a stretch; several calls where the system returns less than asked for."""
-        parts = []
-        while n_bytes > 0:
-            part = os.pread(self.descriptor, n_bytes, offset)
-            if not part:
-                self.check(offset, n_bytes, "a segment")
-                raise ImageError(
-                    f"{self.path.name} became shorter while it was read", "expected a file at rest", "Run again."
-                )
-            parts.append(part)
-            offset, n_bytes = offset + len(part), n_bytes - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class PixelPlane(ABC):
@@ -69,16 +31,20 @@ class PixelPlane(ABC):
     def check(self) -> None:
         """Raise ImageError where the plane's data reaches beyond the end of its file."""
 
+    def band_bytes(self, box: Box) -> int:
+        """Return the size of all that is decoded for a row of boxes like this one, across the image."""
+        return 0
+
     @abstractmethod
-    def read(self, box: Box) -> NDArray[Any]:
-        """Return (y, x, sample) pixels of a box within the plane, of the file's dtype, read-only or owned."""
+    def read(self, box: Box, targets: Sequence[tuple[int, NDArray[Any]]]) -> None:
+        """Write samples of a box within the plane, each into a (y, x) array of the box's shape."""
 
 
 @dataclass(frozen=True)
 class RawPlane(PixelPlane):
     """Uncompressed pixels in one stretch of a file, in (y, x, sample) order."""
 
-    file: OpenFile
+    file: ByteFile
     offset: int
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
@@ -87,7 +53,7 @@ class RawPlane(PixelPlane):
         """See PixelPlane."""
         self.file.check(self.offset, math.prod(self.shape) * self.dtype.itemsize, "its pixel data")
 
-    def read(self, box: Box) -> NDArray[Any]:
+    def read(self, box: Box, targets: Sequence[tuple[int, NDArray[Any]]]) -> None:
         """Read whole rows at once where the box is as wide as the image, else the box's part of each row."""
         _, width, samples = self.shape
         pixel_bytes = samples * self.dtype.itemsize
@@ -97,7 +63,8 @@ class RawPlane(PixelPlane):
             self.file.read(self.offset + (y * width + box.x0) * pixel_bytes, stretch)
             for y in range(box.y0, box.y1, rows_together)
         )
-        return np.frombuffer(data, self.dtype).reshape(box.height, box.width, samples)
+        pixels = np.frombuffer(data, self.dtype).reshape(box.height, box.width, samples)
+        _spread(pixels, [(sample, target) for sample, target in targets])
 
 
 @dataclass(frozen=True)
@@ -131,7 +98,7 @@ class SegmentGrid:
 class SegmentedPlane(PixelPlane):
     """Tiles or strips, decoded one by one. A segment of no bytes is sparse and holds `fill`."""
 
-    file: OpenFile
+    file: ByteFile
     grid: SegmentGrid
     offsets: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -157,30 +124,37 @@ class SegmentedPlane(PixelPlane):
         if counts[last] > 0:
             self.file.check(int(offsets[last]), int(counts[last]), f"segment {wanted.start + last}")
 
-    def read(self, box: Box) -> NDArray[Any]:
+    def band_bytes(self, box: Box) -> int:
+        """See PixelPlane."""
+        depth, height, _ = self.grid.segment
+        n_rows = -(-box.y1 // height) - box.y0 // height
+        return depth * n_rows * height * self.grid.shape[2] * self.samples * self.dtype.itemsize
+
+    def read(self, box: Box, targets: Sequence[tuple[int, NDArray[Any]]]) -> None:
         """Decode the segments that the box touches, or take them from the cache."""
         first = self.grid.indices(self.separate, self.depth).start
-        pixels = np.empty((*box.shape, self.samples), self.dtype)
         for position, place in self.grid.touched(box):
             index = first + position
             common = box.intersection(place)
-            target = pixels[common.shifted(-box.y0, -box.x0).slices]
+            into = common.shifted(-box.y0, -box.x0).slices
             if self.counts[index] == 0:
-                target[...] = self.fill
+                for _, target in targets:
+                    target[into] = self.fill
                 continue
             key = self.file.path, int(self.offsets[index]), index
             segment = self.cache.get(key, partial(self._load, index))
             found = segment[self.depth % self.grid.segment[0]][common.shifted(-place.y0, -place.x0).slices]
-            if found.shape != target.shape:
+            if found.shape != (*common.shape, self.samples):
                 raise self._damaged(index, f"it holds {segment.shape[1:3]} pixels")
-            target[...] = found
-        return pixels
+            _spread(found, [(sample, target[into]) for sample, target in targets])
 
     def _load(self, index: int) -> NDArray[Any]:
         offset, count = int(self.offsets[index]), int(self.counts[index])
         self.file.check(offset, count, f"segment {index}")
+        decoded_bytes = math.prod(self.grid.segment) * self.samples * self.dtype.itemsize
         data = self.file.read(offset, count)
         try:
+            check_expansion(count, decoded_bytes)
             return self.decode(data, index)
         except Exception as error:  # each codec has errors of its own; all mean that the data is damaged
             raise self._damaged(index, str(error) or type(error).__name__) from error
@@ -191,3 +165,14 @@ class SegmentedPlane(PixelPlane):
             "expected undamaged image data",
             "Copy or export the image again.",
         )
+
+
+def _spread(pixels: NDArray[Any], targets: Sequence[tuple[int, NDArray[Any]]]) -> None:
+    """Copy samples of (y, x, sample) pixels into one (y, x) array each."""
+    if len(targets) > 1 and pixels.dtype in SPLIT_DTYPES:
+        # several times as fast as copies of every third value
+        pairs = [number for i, (sample, _) in enumerate(targets) for number in (sample, i)]
+        cv2.mixChannels([pixels], [target for _, target in targets], pairs)
+        return
+    for sample, target in targets:
+        target[...] = pixels[..., sample]

@@ -10,14 +10,21 @@ import tifffile
 
 from cohortseg.errors import ImageError
 from cohortseg.stores.axes import AxisLayout
+from cohortseg.stores.bounds import check_jpeg
+from cohortseg.stores.byte_files import ByteFile, open_bytes
+from cohortseg.stores.layout_notes import note_strips
+from cohortseg.stores.location import Location, RemoteLocation
 from cohortseg.stores.segment_cache import SegmentCache
-from cohortseg.stores.tiff_pixels import OpenFile, PixelPlane, RawPlane, SegmentedPlane, SegmentGrid
+from cohortseg.stores.tiff_pixels import PixelPlane, RawPlane, SegmentedPlane, SegmentGrid
 
-STRIPS_CACHE_BYTES = 256 * 2**20
-"""Decoded strips kept for one image: a band of 1,024 rows of a 40,000 px wide, three-channel one."""
+CACHE_BYTES = 128 * 2**20
+"""Decoded tiles or strips kept for one image, ..."""
 
-TILES_CACHE_BYTES = 64 * 2**20
-"""Decoded tiles kept for one image: those that a row of boxes shares with the next, over 8,000 px."""
+TILES_LIMIT_BYTES = 256 * 2**20
+"""... and at most, for images so wide that a row of boxes shares more tiles than that with the next, ..."""
+
+STRIPS_LIMIT_BYTES = 2**30
+"""... and for those in strips: each is as wide as the image, and would be decoded again for every box of a row."""
 
 JPEG_COMPRESSIONS = (6, 7, 33007, 34892)
 
@@ -36,13 +43,14 @@ class Corner(NamedTuple):
 class PlaneLocator:
     """Finds the pixels of channels of one plane in the pages of a series; opens the files they are in."""
 
-    def __init__(self, path: Path, series: tifffile.TiffPageSeries, layout: AxisLayout) -> None:
+    def __init__(self, path: Location, series: tifffile.TiffPageSeries, layout: AxisLayout) -> None:
         self.path = path
         self.series = series
-        self.files: dict[Path, OpenFile] = {}
+        self.files: dict[Location, ByteFile] = {}
         self._layout = layout
         self._planes: dict[tuple[int, int, int], PixelPlane] = {}
-        self._cache = SegmentCache(TILES_CACHE_BYTES if series.keyframe.is_tiled else STRIPS_CACHE_BYTES)
+        self.cache = SegmentCache(CACHE_BYTES)
+        self.cache_limit_bytes = TILES_LIMIT_BYTES if series.keyframe.is_tiled else STRIPS_LIMIT_BYTES
         *_, height, width, self._samples = series.keyframe.shaped
         self._page_shape = series.keyframe.shaped
         strides = (width * self._samples, self._samples)
@@ -102,13 +110,22 @@ class PlaneLocator:
             return RawPlane(self._file(page), page.dataoffsets[0] + order, plane_shape, stored)
         return self._segmented(page, corner)
 
+    def note_costs(self) -> None:
+        """Say in the log what a layout in strips costs."""
+        segmented = next((plane for plane in self._planes.values() if isinstance(plane, SegmentedPlane)), None)
+        if segmented is None or self.series.keyframe.is_tiled:
+            return
+        _, height, width = segmented.grid.shape
+        plane_bytes = height * width * segmented.samples * segmented.dtype.itemsize
+        note_strips(self.path, plane_bytes, segmented.grid.segment[1], height, self.cache_limit_bytes)
+
     def _segmented(self, page: Page, corner: Corner) -> SegmentedPlane:
         keyframe = page.keyframe or self.series.keyframe
         _, depth, height, width, _ = keyframe.shaped
         if keyframe.is_tiled:
             segment = (keyframe.tiledepth, keyframe.tilelength, keyframe.tilewidth)
         else:
-            segment = (1, keyframe.rowsperstrip, keyframe.imagewidth)
+            segment = (1, min(keyframe.rowsperstrip, height), keyframe.imagewidth)
         if 0 in segment:
             found = f"{self.path.name} has tiles or strips of shape {segment}"
             raise ImageError(found, "expected at least one pixel in each", "Export the image again.")
@@ -123,7 +140,7 @@ class PlaneLocator:
             dtype=self.series.dtype.newbyteorder("="),
             fill=keyframe.nodata,
             decode=_decoder(page, keyframe),
-            cache=self._cache,
+            cache=self.cache,
         )
 
     def _check_count(self, page: Page, number: int) -> None:
@@ -135,10 +152,11 @@ class PlaneLocator:
                 "Export the image again.",
             )
 
-    def _file(self, page: Page) -> OpenFile:
-        path = Path(page.parent.filehandle.path)
+    def _file(self, page: Page) -> ByteFile:
+        is_remote = isinstance(self.path, RemoteLocation)
+        path = self.path if is_remote else Path(page.parent.filehandle.path)
         if path not in self.files:
-            self.files[path] = OpenFile.open(path)
+            self.files[path] = open_bytes(path)
         return self.files[path]
 
 
@@ -149,6 +167,8 @@ def _decoder(page: Page, keyframe: tifffile.TiffPage) -> Callable[[bytes, int], 
         tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
 
     def decode_segment(data: bytes, index: int) -> Any:
+        if tables:
+            check_jpeg(data, keyframe.chunks)
         return decode(data, index, **tables)[0]
 
     return decode_segment

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cohortseg.errors import ImageError
-from cohortseg.kernels.histogram import HistogramPercentiles
+from cohortseg.kernels.histogram import Among, HistogramPercentiles
 
 PERCENTILES = (0.0, 100.0, 50.0, 1.0, 99.0, 33.3)
 NARROW = ["bool", "uint8", "int8", "uint16", "int16", ">u2"]
@@ -97,3 +97,55 @@ def test_a_result_before_the_last_pass_is_refused() -> None:
     accumulator = HistogramPercentiles(np.dtype(np.float32), (50.0,))
     with pytest.raises(ImageError, match="pass 1 of 2"):
         accumulator.result()
+
+
+def parted(values: np.ndarray, percentiles: Sequence[float], among: Sequence[Among]) -> np.ndarray:
+    accumulator = HistogramPercentiles(values.dtype, percentiles, among)
+    again = True
+    while again:
+        for block in np.array_split(values, 3):
+            accumulator.add(block)
+        again = accumulator.next_pass()
+    return accumulator.result()
+
+
+def otsu(values: np.ndarray) -> float:
+    """Return the value at and below which lies the ground, by trying each."""
+    exact = values.astype(np.float64)
+    best, found = -1.0, np.nan
+    for value in np.unique(exact)[:-1]:
+        below, above = exact[exact <= value], exact[exact > value]
+        between = len(below) * len(above) * (below.mean() - above.mean()) ** 2
+        if between > best * (1 + 1e-9):
+            best, found = between, value
+    return float(found)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", ">u2"])
+@given(data=st.data())
+def test_percentiles_among_the_foreground_are_those_above_otsus_threshold(dtype: str, data: st.DataObject) -> None:
+    values = data.draw(arrays(dtype, st.integers(2, 30), elements=st.integers(0, 120)))
+    found = parted(values, (1.0, 99.0, 30.0), ("all", "above", "below"))
+    exact = values.astype(np.float64)
+    threshold = otsu(values)
+    above, below = (exact, exact) if np.isnan(threshold) else (exact[exact > threshold], exact[exact <= threshold])
+    expected = [np.percentile(exact, 1.0), np.percentile(above, 99.0), np.percentile(below, 30.0)]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "int32", "float32", "float64"])
+def test_few_bright_values_on_much_ground_are_told_apart(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    ground, bright = rng.normal(160, 12, 200_000), rng.normal(2000, 300, 60)
+    values = np.concatenate([ground, bright]).astype(dtype)
+    rng.shuffle(values)
+    seen = values.astype(np.float32).astype(np.float64)
+    lower, upper = parted(values, (1.0, 99.0), ("all", "above"))
+    np.testing.assert_allclose(lower, np.percentile(seen, 1.0))
+    np.testing.assert_allclose(upper, np.percentile(seen[seen > 600], 99.0))
+
+
+@pytest.mark.parametrize("values", [np.full(5, 7, np.uint16), np.full(5, 7, np.float32), np.array([np.inf, 1.0])])
+def test_where_all_is_one_class_a_part_is_the_whole(values: np.ndarray) -> None:
+    found = parted(values, (0.0, 0.0, 0.0), ("all", "above", "below"))
+    assert found[0] == found[2] == values.min()

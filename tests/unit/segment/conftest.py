@@ -22,6 +22,7 @@ from cohortseg.segment.inputs import ChannelMix, Normalisation
 from cohortseg.segment.stream import Task, stream_cells
 from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
+from cohortseg.stores.channels import ChannelGroup
 from cohortseg.stores.source import ArraySource, ImageFacts
 from cohortseg.tiling import WHOLE, Part
 
@@ -108,7 +109,7 @@ class Exact:
             n_planes=1,
             format="array",
         )
-        mix = ChannelMix(((0,), (1,), (2,)), facts.channels)
+        mix = ChannelMix(tuple(ChannelGroup((i,), "sum", name) for i, name in enumerate(facts.channels)))
         as_is = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         geometry = Geometry(facts.shape, scale)
         return Task(ArraySource(pixels, facts), network, mix, as_is, geometry, load_block(SegmentSettings, settings))

@@ -13,8 +13,9 @@ from cohortseg.arrays import Box
 from cohortseg.errors import ChannelError
 from cohortseg.segment import inputs
 from cohortseg.segment.geometry import Geometry
-from cohortseg.segment.inputs import ChannelMix, choose_channels, measure_normalisation, read_input
+from cohortseg.segment.inputs import MEAN_OF_RGB, ChannelMix, choose_channels, measure_normalisation, read_input
 from cohortseg.settings import NormaliseSettings
+from cohortseg.stores.channels import ChannelGroup
 from cohortseg.stores.source import ArraySource, ImageFacts
 
 
@@ -24,18 +25,35 @@ def source(pixels: NDArray[Any], *, is_rgb: bool = False) -> ArraySource:
     return ArraySource(pixels, ImageFacts(Path("made"), shape, pixels.dtype, names, is_rgb, None, 1, "array"))
 
 
+def mix_of(**groups: tuple[int, ...]) -> ChannelMix:
+    return ChannelMix(tuple(ChannelGroup(channels, "sum", name) for name, channels in groups.items()))
+
+
 def noise(shape: tuple[int, ...], dtype: str = "uint16", seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 200, shape).astype(dtype)
 
 
 def test_the_first_channel_is_taken_or_the_mean_of_red_green_and_blue() -> None:
-    assert choose_channels(source(noise((2, 3, 3))), None, 2) == ChannelMix(((0,),), ("a",))
+    assert choose_channels(source(noise((2, 3, 3))), None, 2) == mix_of(a=(0,))
     mix = choose_channels(source(noise((3, 3, 3), "uint8"), is_rgb=True), None, 2)
-    assert mix == ChannelMix(((0, 1, 2),), ("mean of R, G, B",))
+    assert mix == ChannelMix((MEAN_OF_RGB,))
 
 
 def test_channels_are_named_in_the_networks_order() -> None:
-    assert choose_channels(source(noise((3, 3, 3))), ("c", 0), 2) == ChannelMix(((2,), (0,)), ("c", "a"))
+    assert choose_channels(source(noise((3, 3, 3))), ("c", 0), 2) == mix_of(c=(2,), a=(0,))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+def test_several_markers_make_one_input(dtype: str) -> None:
+    pixels = noise((4, 5, 6), dtype)
+    image = source(pixels)
+    mix = choose_channels(image, ("d", "a+c", "b|d"), 3)
+    assert mix.names == ("d", "a+c", "b|d")
+    assert mix.channels == (3, 0, 2, 1, 3)
+    nucleus, total, most = mix.inputs(image.read(mix.channels, Box(0, 0, 5, 6)))
+    np.testing.assert_array_equal(nucleus, pixels[3])
+    np.testing.assert_array_equal(total, pixels[0].astype(np.float64) + pixels[2])
+    np.testing.assert_array_equal(most, np.maximum(pixels[1], pixels[3]))
 
 
 def test_more_channels_than_the_network_takes_are_refused() -> None:
@@ -90,7 +108,7 @@ def test_the_percentiles_become_zero_and_one_and_unused_inputs_are_zero() -> Non
     normalisation = inputs.Normalisation((10.0,), (30.0,))
     tile = read_input(
         source(pixels),
-        ChannelMix(((0,),), ("a",)),
+        mix_of(a=(0,)),
         normalisation,
         Geometry((2, 4), 1.0),
         box=Box(0, -1, 1, 6),
@@ -105,7 +123,7 @@ def test_the_percentiles_become_zero_and_one_and_unused_inputs_are_zero() -> Non
 def test_a_constant_tile_is_none_and_a_channel_without_contrast_is_zero(dtype: str) -> None:
     pixels = np.full((2, 8, 8), 7, dtype)
     pixels[1, :, 4:] = 9
-    image, mix = source(pixels), ChannelMix(((0,), (1,)), ("a", "b"))
+    image, mix = source(pixels), mix_of(a=(0,), b=(1,))
     normalisation = measure_normalisation(image, mix, NormaliseSettings())
     geometry = Geometry((8, 8), 1.0)
     assert read_input(image, mix, normalisation, geometry, box=Box(0, 0, 8, 4), n_inputs=2) is None
@@ -117,9 +135,9 @@ def test_a_constant_tile_is_none_and_a_channel_without_contrast_is_zero(dtype: s
 
 def test_missing_values_become_zero_and_do_not_move_the_percentiles() -> None:
     pixels = noise((1, 16, 16), "float32")
-    clean = measure_normalisation(source(pixels), ChannelMix(((0,),), ("a",)), NormaliseSettings())
+    clean = measure_normalisation(source(pixels), mix_of(a=(0,)), NormaliseSettings())
     holed = np.concatenate([pixels, np.full_like(pixels, np.nan)], axis=1)
-    image, mix = source(holed), ChannelMix(((0,),), ("a",))
+    image, mix = source(holed), mix_of(a=(0,))
     assert measure_normalisation(image, mix, NormaliseSettings()) == clean
     tile = read_input(image, mix, clean, Geometry(image.shape, 1.0), box=Box(0, 0, 32, 16), n_inputs=1)
     assert tile is not None
@@ -130,4 +148,4 @@ def test_missing_values_become_zero_and_do_not_move_the_percentiles() -> None:
 def test_all_of_a_colour_image_is_its_mean_for_a_network_of_fewer_channels() -> None:
     image = source(noise((3, 3, 3), "uint8"), is_rgb=True)
     assert choose_channels(image, ("R", "G", "B"), 1) == choose_channels(image, None, 1)
-    assert choose_channels(image, ("R", "G", "B"), 3) == ChannelMix(((0,), (1,), (2,)), ("R", "G", "B"))
+    assert choose_channels(image, ("R", "G", "B"), 3) == mix_of(R=(0,), G=(1,), B=(2,))

@@ -41,6 +41,21 @@ def test_paths_start_at_the_sheet_unless_absolute() -> None:
     assert (a.image, a.labels, b.image, b.labels) == ("/cohort/a.tif", "/cohort/t.tif", "/data/b.tif", None)
 
 
+@pytest.mark.parametrize("url", ["https://host.org/gone/a.zarr", "s3://bucket/gone.ome.tif", "HTTP://host/gone"])
+def test_the_url_of_an_image_stays_as_it_is_and_is_not_looked_for(url: str) -> None:
+    assert parse({"sample": "a", "image": url})[0].image == url
+
+
+def test_labels_behind_a_url_and_unknown_schemes_are_faults() -> None:
+    assert "labels is a URL" in faults({"sample": "a", "image": "a.tif", "labels": "https://host.org/a.tif"})
+    assert "image /cohort/ftp:/host/gone.tif does not exist" in faults({"sample": "a", "image": "ftp://host/gone.tif"})
+
+
+def test_channels_of_a_row_may_be_sums_and_maxima() -> None:
+    row = {"sample": "a", "image": "a.tif", "channels": "CD45+CD8, DAPI|1"}
+    assert parse(row)[0].segment.channels == ("CD45+CD8", "DAPI|1")
+
+
 def test_a_row_overrides_the_config_and_empty_cells_do_not() -> None:
     row = {
         "sample": "a",

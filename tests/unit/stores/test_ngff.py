@@ -121,7 +121,7 @@ def test_a_corrupt_chunk_fails_the_read_that_touches_it_and_no_other(version: st
     content = chunk.read_bytes()
     chunk.write_bytes(b"\x5a" * len(content) if damage == "garbage" else content[: len(content) // 2])
     with open_image(path, FIRST_PAGE) as source:
-        with pytest.raises(ImageError, match=r"slide7\.zarr cannot be read in rows 0 to 8"):
+        with pytest.raises(ImageError, match=r"slide7\.zarr cannot be read in rows 0 to \d+"):
             source.read([0], Box(0, 0, 8, 8))
         np.testing.assert_array_equal(source.read([0], Box(40, 40, 60, 60))[0], IMAGE[0, 0, 40:60, 40:60])
 

@@ -8,8 +8,8 @@ import tifffile
 import zarr
 
 from cohortseg.arrays import Box
+from cohortseg.stores.channels import channel_indices
 from cohortseg.stores.images import FIRST_PAGE, open_image
-from cohortseg.stores.source import channel_indices
 from cohortseg.stores.tables import read_label_image
 
 

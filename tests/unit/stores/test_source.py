@@ -5,7 +5,8 @@ import pytest
 
 from cohortseg.arrays import Box
 from cohortseg.errors import ChannelError, ImageError
-from cohortseg.stores.source import ArraySource, ImageFacts, channel_indices
+from cohortseg.stores.channels import channel_indices
+from cohortseg.stores.source import ArraySource, ImageFacts
 
 
 def source_with(*channels: str) -> ArraySource:

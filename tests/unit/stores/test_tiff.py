@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from cohortseg.arrays import Box
 from cohortseg.errors import ImageError
+from cohortseg.stores.byte_files import OpenFile
 from cohortseg.stores.images import FIRST_PAGE, open_image
-from cohortseg.stores.tiff_pixels import OpenFile, SegmentedPlane
+from cohortseg.stores.tiff_pixels import SegmentedPlane
 
 H, W = 70, 90
 RNG = np.random.default_rng(0)

@@ -1,0 +1,5 @@
+"""Runs the step `benchmarks` for Snakemake."""
+
+from cohortseg.steps.benchmarks import main
+
+main(snakemake)

@@ -1,0 +1,85 @@
+"""Converting an image of any format to OME-Zarr, for the command line."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from cohortseg.arrays import Box, Image
+from cohortseg.errors import ImageError, SettingsError
+from cohortseg.settings import ConvertSettings, SegmentSettings
+from cohortseg.steps.progress import pixel_bar
+from cohortseg.stores.images import open_image
+from cohortseg.stores.location import Location
+from cohortseg.stores.pyramids import PyramidFacts, write_pyramid
+from cohortseg.stores.source import ImageSource, PageSelection
+
+_MARKS = ("zarr.json", ".zgroup", ".zarray")
+"""One of them is in every zarr folder."""
+
+
+def convert_image(
+    image: Location, output: Path, selected: SegmentSettings, settings: ConvertSettings, *, overwrite: bool
+) -> str:
+    """Write all channels and planes of an image to `output`, and return a line that says what is there.
+
+    Parameters
+    ----------
+    selected
+        How the image is opened: `image_type`, `series`, `level`, `channel_last`, `pixel_size_um`; its plane is not
+        looked at.
+
+    Raises
+    ------
+    SettingsError
+        If `output` has another suffix, is there already, or is no OME-Zarr and would be overwritten.
+    ImageError
+        If the image cannot be read, or its planes differ.
+    """
+    _check_output(image, output, overwrite)
+    page = PageSelection.of(selected)
+    with ExitStack() as opened:
+        first = opened.enter_context(open_image(image, replace(page, plane=0)))
+        planes = [first]
+        for plane in range(1, first.n_planes):
+            planes.append(opened.enter_context(open_image(image, replace(page, plane=plane))))
+            _check_alike(first, planes[-1], plane)
+        facts = PyramidFacts(
+            name=image.name.removesuffix(image.suffix).removesuffix(".ome"),
+            shape=(len(first.channels), len(planes), *first.shape),
+            dtype=first.dtype,
+            channels=first.channels,
+            is_rgb=first.is_rgb,
+            pixel_size_um=first.pixel_size_um,
+        )
+
+        def read(plane: int, channels: Sequence[int], box: Box) -> Image:
+            return planes[plane].read(channels, box)
+
+        n_samples = facts.shape[0] * facts.shape[1] * facts.shape[2] * facts.shape[3]
+        with pixel_bar(image.name, n_samples) as on_done:
+            write_pyramid(output, facts, read, settings, on_done)
+    n_channels, n_planes, height, width = facts.shape
+    return f"{output}: {n_channels} channels, {n_planes} planes of {height} x {width} px, {facts.dtype}"
+
+
+def _check_output(image: Location, output: Path, overwrite: bool) -> None:
+    if output.suffix != ".zarr":
+        raise SettingsError(f"--output is {output}", "a name that ends in .ome.zarr was expected", "Correct --output.")
+    if isinstance(image, Path) and output.resolve() == image.resolve():
+        raise SettingsError(f"--output is {output}, the image itself", "another folder was expected", "Rename it.")
+    if output.exists() and not overwrite:
+        raise SettingsError(f"{output} exists", "a new folder was expected", "Add --overwrite to replace it.")
+    if output.exists() and not any((output / mark).is_file() for mark in _MARKS):
+        raise SettingsError(
+            f"{output} is no zarr folder", "only such a folder is overwritten", "Choose another name, or remove it."
+        )
+
+
+def _check_alike(first: ImageSource, other: ImageSource, plane: int) -> None:
+    if (other.shape, other.dtype, other.channels) != (first.shape, first.dtype, first.channels):
+        raise ImageError(
+            f"plane {plane} of {first.path.name} is {other.shape} {other.dtype} with channels {other.channels}",
+            f"{first.shape} {first.dtype} with channels {first.channels} was expected, as in plane 0",
+            "Export the planes as images of their own.",
+        )
