@@ -6,11 +6,9 @@ import pytest
 from cohortseg.settings.load import load_settings
 from cohortseg.settings.sheet import Sample, parse_sheet
 from cohortseg.steps.demo import make_demo
-from cohortseg.stores.images import PageSelection, open_image
+from cohortseg.stores.images import FIRST_PAGE, open_image
 from cohortseg.stores.sheet import read_sheet
 from cohortseg.stores.tables import read_label_image, read_yaml
-
-PAGE = PageSelection(image_type=None, series=0, level=0, plane=0, channel_last=False)
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +61,19 @@ def test_the_sheet_lists_a_stack_of_five_planes_and_three_images(samples: dict[s
 
 def test_every_image_opens_with_the_shape_of_its_truth(samples: dict[str, Sample]) -> None:
     for sample in samples.values():
-        with open_image(Path(sample.image), PAGE) as image:
+        with open_image(Path(sample.image), FIRST_PAGE) as image:
             assert image.shape == read_label_image(Path(sample.labels)).shape
 
 
 def test_the_two_channel_field_names_its_channels_and_pixel_size(samples: dict[str, Sample]) -> None:
     assert samples["two_channel"].segment.channels == ("nucleus",)
-    with open_image(Path(samples["two_channel"].image), PAGE) as image:
+    with open_image(Path(samples["two_channel"].image), FIRST_PAGE) as image:
         assert image.channels == ("membrane", "nucleus")
         assert image.pixel_size_um == pytest.approx(0.5)
 
 
 def test_histology_is_rgb_and_the_empty_image_has_an_empty_truth(samples: dict[str, Sample]) -> None:
-    with open_image(Path(samples["histology"].image), PAGE) as image:
+    with open_image(Path(samples["histology"].image), FIRST_PAGE) as image:
         assert image.is_rgb
     assert not read_label_image(Path(samples["empty"].labels)).any()
 

@@ -27,8 +27,8 @@ class Geometry:
 
     @cached_property
     def network_shape(self) -> tuple[int, int]:
-        """Height and width of the image on the network's grid, each at least 1."""
-        height, width = (max(1, round(length * self.scale)) for length in self.image_shape)
+        """Height and width of the image on the network's grid, each at least 1; rounded down, as Cellpose does it."""
+        height, width = (max(1, int(length * self.scale)) for length in self.image_shape)
         return height, width
 
     def image_box(self, box: Box) -> Box:

@@ -37,7 +37,7 @@ _HALO_DIAMETERS = 4
 _STRIP_PX = 9216
 # How far beyond the image the network sees, as nothing: in training, too, images end in nothing, while the end of a
 # crop means that cells go on. Without it, cells on the image's border would point beyond it and be lost.
-_BORDER_PX = 16
+_BORDER_PX = 8
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,10 @@ def plan_tiles(shape: tuple[int, int], *, tile_px: int, margin_px: int, border_p
         Within this distance of a tile's own border its output counts little (nothing in the outer half), except
         where the border is the image's. At most a quarter of `tile_px`.
     border_px
-        How far the tiles reach beyond the image, at least, so that the network sees where the image ends.
+        How far the tiles reach beyond the image, at least, so that the network sees where the image ends. The image
+        with this border is rounded up to multiples of two strides, half of what that adds before it: the frame of
+        Cellpose 1 to 3 (`transforms.pad_image_ND`), whose networks give other cells where the image lies elsewhere on
+        the grid of their pooling.
     stride_px
         The network's stride: sides, and the distances between starts, are multiples of it.
     """
@@ -112,14 +115,16 @@ def plan_tiles(shape: tuple[int, int], *, tile_px: int, margin_px: int, border_p
 
 
 def _plan_axis(length_px: int, tile_px: int, margin_px: int, border_px: int, stride_px: int) -> AxisTiles:
-    canvas = -(-(length_px + 2 * border_px) // stride_px) * stride_px
+    needed = length_px + 2 * border_px
+    canvas = -(-needed // (2 * stride_px)) * 2 * stride_px
+    first = -border_px - (canvas - needed) // 2
     if length_px <= tile_px:
-        return AxisTiles(length_px, canvas, (-border_px,), 0.0)
+        return AxisTiles(length_px, canvas, (first,), 0.0)
     # One stride is kept in hand, since rounding the starts may widen a gap by as much.
     shared_px = 2 * margin_px + stride_px
     count = -(-(canvas - tile_px) // max(tile_px - shared_px, stride_px)) + 1
     tile_px = min(tile_px, -(-(canvas + (count - 1) * shared_px) // (count * stride_px)) * stride_px)
     spare = canvas - tile_px
-    starts = tuple(round(i * spare / (count - 1) / stride_px) * stride_px - border_px for i in range(count))
+    starts = tuple(round(i * spare / (count - 1) / stride_px) * stride_px + first for i in range(count))
     narrowest = min(after - before for before, after in pairwise(starts))
     return AxisTiles(length_px, tile_px, starts, min(margin_px / 2, narrowest / 2))

@@ -122,7 +122,8 @@ def test_a_diameter_in_micrometres_needs_the_size_of_a_pixel(source: ArraySource
     in_um = SegmentSettings(diameter_um=9.0)
     with pytest.raises(SettingsError, match=r"diameter_um is 9, and .* does not say how large its pixels are"):
         given_diameter_px(source, in_um)
-    assert given_diameter_px(source, in_um.model_copy(update={"pixel_size_um": 0.5})) == 18.0
+    source.pixel_size_um = 0.5
+    assert given_diameter_px(source, in_um) == 18.0
     source.pixel_size_um = 0.25
     assert given_diameter_px(source, in_um) == 36.0
     assert given_diameter_px(source, SegmentSettings(diameter=7.0)) == 7.0

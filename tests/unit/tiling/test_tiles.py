@@ -42,10 +42,12 @@ def test_tiles_share_one_pooling_grid_and_cover_the_image_and_its_border(
 ) -> None:
     axis, stride_px, margin_px, border_px = made
     assert axis.tile_px % stride_px == 0
-    assert axis.starts[0] == -border_px
-    assert all((start + border_px) % stride_px == 0 for start in axis.starts)
-    end = axis.starts[-1] + axis.tile_px
-    assert axis.length_px + border_px <= end < axis.length_px + border_px + stride_px
+    before_px = -axis.starts[0] - border_px
+    assert all((start - axis.starts[0]) % stride_px == 0 for start in axis.starts)
+    after_px = axis.starts[-1] + axis.tile_px - axis.length_px - border_px
+    assert (axis.length_px + 2 * border_px + before_px + after_px) % (2 * stride_px) == 0
+    assert before_px + after_px < 2 * stride_px
+    assert 0 <= before_px <= after_px <= before_px + 1
     for before, after in pairwise(axis.starts):
         assert before < after
         if axis.tile_px >= 2 * margin_px + 2 * stride_px:
@@ -87,8 +89,8 @@ def test_an_image_smaller_than_a_tile_is_one_tile_with_its_border() -> None:
     grid = plan_tiles((37, 100), tile_px=64, margin_px=8, border_px=5, stride_px=8)
     assert grid.shape == (37, 100)
     assert grid.y == AxisTiles(37, 48, (-5,), 0.0)
-    assert grid.x.starts == (-5, 27, 51)
-    assert grid.box(0, 1) == (-5, 27, 43, 83)
+    assert grid.x.starts == (-6, 26, 50)
+    assert grid.box(0, 1) == (-5, 26, 43, 82)
 
 
 def test_a_grid_is_the_product_of_its_axes() -> None:
