@@ -176,7 +176,7 @@ def _describe(mask: Path, image: LabelImage, plane: int) -> dict[str, Any]:
         "page": plane,
         "n_planes": image.n_planes,
         "pixel_size_um": image.pixel_size_um,
-        "channel_indices": [0],
+        "inputs": [{"channels": [0], "join": "sum", "name": "0"}],
         "normalisation": {"lower": [None], "upper": [None]},
         "settings": {},
         "versions": {"cohortseg": __version__} | {name: version(name) for name in _PACKAGES},

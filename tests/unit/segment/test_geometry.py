@@ -80,6 +80,6 @@ def test_a_box_up_to_the_borders_interpolates_the_whole_image() -> None:
     assert geometry.interpolated_box(Box(0, 0, *geometry.network_shape)) == (0, 0, 100, 60)
 
 
-@pytest.mark.parametrize(("scale", "shape"), [(1.0, (3, 7)), (0.5, (2, 4)), (1.7, (5, 12)), (1e-6, (1, 1))])
+@pytest.mark.parametrize(("scale", "shape"), [(1.0, (3, 7)), (0.5, (1, 3)), (1.7, (5, 11)), (1e-6, (1, 1))])
 def test_the_networks_grid_is_the_scaled_image(scale: float, shape: tuple[int, int]) -> None:
     assert Geometry((3, 7), scale).network_shape == shape
