@@ -9,9 +9,9 @@ from cohortseg.arrays import Box, Image
 from cohortseg.errors import ImageError, SettingsError
 from cohortseg.settings import ConvertSettings, SegmentSettings
 from cohortseg.steps.progress import pixel_bar
+from cohortseg.stores.image_zarr import PyramidFacts, write_pyramid
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
-from cohortseg.stores.pyramids import PyramidFacts, write_pyramid
 from cohortseg.stores.source import ImageSource, PageSelection
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray")

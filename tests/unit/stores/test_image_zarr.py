@@ -14,7 +14,7 @@ from ome_zarr_models.v05.image import Image as OmeImage
 
 from cohortseg.arrays import Box, Image
 from cohortseg.settings import ConvertSettings
-from cohortseg.stores.pyramids import PyramidFacts, halved, write_pyramid
+from cohortseg.stores.image_zarr import PyramidFacts, halved, write_pyramid
 
 SETTINGS = ConvertSettings(chunk_px=16, shard_px=32, n_workers=2)
 PIXELS = np.random.default_rng(0).integers(0, 2**16, (2, 3, 70, 90), dtype=np.uint16)
