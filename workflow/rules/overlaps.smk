@@ -7,13 +7,13 @@ rule overlaps:
         metadata=of_pair("metadata.json"),
     output:
         overlaps=f"{RESULTS}/stacks/{{stack}}/overlaps/{{lower_z}}_{{upper_z}}.parquet",
-    wildcard_constraints:
-        lower_z=r"-?\d+",
-        upper_z=r"-?\d+",
     log:
         "logs/overlaps/{stack}.{lower_z}_{upper_z}.log",
     benchmark:
         "benchmarks/overlaps/{stack}.{lower_z}_{upper_z}.tsv"
+    wildcard_constraints:
+        lower_z=r"-?\d+",
+        upper_z=r"-?\d+",
     conda:
         "../../envs/cpu.yaml"
     threads: 2

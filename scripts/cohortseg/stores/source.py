@@ -45,7 +45,7 @@ class PageSelection:
             image_type=settings.image_type,
             series=settings.series,
             level=settings.level,
-            plane=settings.plane,
+            plane=settings.plane or 0,
             channel_last=settings.channel_last,
         )
 
