@@ -37,7 +37,8 @@ def run(command: Sequence[str | Path], limit_bytes: int = 0) -> Ran:
     subprocess.CalledProcessError
         If it fails; its messages are on standard error.
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    paths = [str(ROOT / "scripts"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.json"
         launch = [sys.executable, "-S", Path(__file__).with_name("launch.py"), report, limit_bytes, *command]

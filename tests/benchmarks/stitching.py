@@ -30,35 +30,37 @@ def ours(below: Path, above: Path, output: Path, side_px: int, cores: int) -> di
     """Do what `cohortseg stitch` does, but for the label image."""
     from cohortseg.settings import StitchSettings
     from cohortseg.steps.overlaps import overlap_files
+    from cohortseg.steps.stitch import write_tables
     from cohortseg.stitch import PlaneCells, link_stack, summarise_objects
-    from cohortseg.stores.linked import LinkedPlane, write_linked_polygons
-    from cohortseg.stores.tables import read_parquet, write_parquet
+    from cohortseg.stores.linked import LinkedPlane
+    from cohortseg.stores.memory import release_memory
+    from cohortseg.stores.tables import read_parquet
 
     overlap_files(below, above, (WARM_UP_ROWS, WARM_UP_ROWS), workers=1)  # loads the compiled code
     clock = Clock()
     overlaps = overlap_files(below, above, (side_px, side_px), workers=cores)
     clock.lap("overlaps")
-    names = ["cell_id", "area_px", "centroid_x", "centroid_y"]
-    cells = [read_parquet(path, names) for path in (below, above)]
-    stack = [
-        PlaneCells(z, (side_px, side_px), each["cell_id"].to_numpy(), each["area_px"].to_numpy())
-        for z, each in enumerate(cells)
-    ]
+    files, stack = (below, above), []
+    for z, path in enumerate(files):
+        table = read_parquet(path, ["cell_id", "area_px"])
+        stack.append(PlaneCells(z, (side_px, side_px), table["cell_id"].to_numpy(), table["area_px"].to_numpy()))
     links = link_stack(stack, {(0, 1): overlaps}, StitchSettings(iou_threshold=IOU_THRESHOLD))
-    del overlaps
+    links["area_px"] = np.concatenate([plane.areas for plane in stack])
+    del overlaps, stack, table
     clock.lap("link")
-    measured = pd.concat([each.drop(columns="cell_id") for each in cells], ignore_index=True)
-    objects = summarise_objects(pd.concat([links, measured], axis=1), [0, 1], pixel_size_um=None, z_step_um=None)
-    write_parquet(output / "objects.parquet", objects)
-    del measured, objects
+    for column in ("centroid_x", "centroid_y"):
+        links[column] = np.concatenate([read_parquet(path, [column])[column].to_numpy() for path in files])
+    release_memory()
+    objects = summarise_objects(links, [0, 1], pixel_size_um=None, z_step_um=None)
     clock.lap("objects")
-    by_plane = [links[links["z_index"] == z] for z in (0, 1)]
+    n_below = int(np.searchsorted(links["z_index"], 1))
+    by_plane = [links[:n_below], links[n_below:]]
     linked = [
         LinkedPlane(z, path, *(rows[name].to_numpy() for name in ("plane_cell_id", "cell_id", "iou")))
-        for z, (path, rows) in enumerate(zip((below, above), by_plane, strict=True))
+        for z, (path, rows) in enumerate(zip(files, by_plane, strict=True))
     ]
-    write_linked_polygons(output / "3d_polygons.parquet", linked)
-    clock.lap("polygons")
+    write_tables(output, linked, objects)
+    clock.lap("write")
     _, places, others = np.intersect1d(linked[0].cell_ids, linked[1].cell_ids, return_indices=True)
     _save(output, np.stack([linked[0].plane_cell_ids[places], linked[1].plane_cell_ids[others]], axis=1))
     return clock.seconds

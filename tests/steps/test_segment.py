@@ -17,10 +17,12 @@ import cohortseg
 from cohortseg.arrays import Box
 from cohortseg.errors import ChannelError, CohortsegError, ImageError
 from cohortseg.networks import Network, use_threads
-from cohortseg.settings import Settings
+from cohortseg.settings import SegmentSettings, Settings
 from cohortseg.shapes import rasterise_into
 from cohortseg.steps import segment
-from cohortseg.steps.segment import segment_file
+from cohortseg.steps.segment import segment_file, warn_of_unused
+from cohortseg.stores.images import open_image
+from cohortseg.stores.source import PageSelection
 
 
 def run(image: Path, folder: Path, network: Network, settings: Settings, **pipeline: int) -> Path:
@@ -248,3 +250,14 @@ def test_a_failed_job_says_why_in_one_line_and_a_good_one_clears_it(
     shutil.copy(sample.image, image)
     segment.main(snakemake)
     assert sorted(path.name for path in folder.iterdir()) == ["metadata.json", "polygons.parquet"]
+
+
+@pytest.mark.parametrize(("plane", "told"), [(None, True), (0, False), (2, False)])
+def test_a_file_of_several_planes_of_which_none_was_chosen_is_told(
+    plane: int | None, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((3, 8, 9), np.uint8), metadata={"axes": "ZYX"}, ome=True)
+    settings = SegmentSettings(plane=plane)
+    with open_image(tmp_path / "deep.tif", PageSelection.of(settings)) as source:
+        warn_of_unused(source, settings, "deep")
+    assert ("deep: the first of 3 planes is segmented" in caplog.text) is told

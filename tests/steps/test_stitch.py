@@ -12,6 +12,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import zarr
 from ome_zarr_models.v05.image_label import ImageLabel
 
@@ -250,6 +251,45 @@ def test_planes_that_do_not_fit_together_are_told(
         stitch_folder(stack, None, {})
     assert not list(stack.glob("3d_*"))
     assert not list(stack.glob("objects*"))
+
+
+def replace_first_shape(polygons: Path, shape: shapely.Geometry) -> None:
+    table = geopandas.read_parquet(polygons)
+    table.loc[0, "geometry"] = shape
+    table.to_parquet(polygons)
+
+
+def test_a_polygon_that_crosses_itself_is_drawn_and_linked_by_its_pixels(stack: Path) -> None:
+    crossed = shapely.Polygon([(30, 20), (40, 20), (30, 30), (40, 30)])
+    for name, row in (("low", 1), ("mid", 0)):
+        table = geopandas.read_parquet(stack / name / "polygons.parquet")
+        table.loc[row, "geometry"] = crossed
+        table.to_parquet(stack / name / "polygons.parquet")
+    stitch_folder(stack, None, {})
+    rows = geopandas.read_parquet(stack / "3d_polygons.parquet")
+    linked = rows[(rows["z_index"] == 3) & (rows["plane_cell_id"] == 1)].iloc[0]
+    assert (linked["cell_id"], linked["iou"]) == (2, 1.0)
+    assert linked.geometry.equals_exact(crossed, 0), "as it was given"
+    drawn = open_labels(stack / "3d_mask.zarr").read_plane(0, Box(20, 30, 30, 40))
+    expected = np.zeros((10, 10), np.uint32)
+    for y in range(10):
+        inside = min(y, 9 - y)
+        expected[y, inside : 9 - inside] = 2
+    np.testing.assert_array_equal(drawn, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (shapely.LineString([(0, 0), (4, 4)]), "low/polygons.parquet: row 0 holds another kind of geometry"),
+        (shapely.Polygon([(0, 0), (np.inf, 0), (1, 1)]), "low/polygons.parquet: row 0 has a vertex that is missing"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_clear_error(shape: shapely.Geometry, message: str, stack: Path) -> None:
+    replace_first_shape(stack / "low" / "polygons.parquet", shape)
+    with pytest.raises(TableError, match=message):
+        stitch_folder(stack, None, {})
+    assert not list(stack.glob("3d_*"))
 
 
 def test_a_folder_without_planes_is_told(tmp_path: Path) -> None:

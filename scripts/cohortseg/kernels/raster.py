@@ -7,14 +7,14 @@ from cohortseg.arrays import Labels
 from cohortseg.errors import ImageError, TableError
 from cohortseg.kernels._jit import jit
 from cohortseg.kernels.wkb import (
-    _BROKEN,
-    _DONE,
-    _MULTIPOLYGON,
-    _OTHER_KIND,
-    _POLYGON,
-    _error,
-    _head,
-    _read_part,
+    BROKEN,
+    DONE,
+    MULTIPOLYGON,
+    OTHER_KIND,
+    POLYGON,
+    read_head,
+    read_part,
+    wkb_error,
 )
 
 # Beyond this, half a pixel would soon be lost to rounding.
@@ -146,8 +146,8 @@ def draw_wkb(
         A geometry is cut off or no (Multi)Polygon, or a vertex is missing, infinite or beyond 2^40 px.
     """
     status, row, overwritten = _draw_kernel(data, offsets, values, out, origin[0], origin[1])
-    if status != _DONE:
-        raise _error(status, first_row + row)
+    if status != DONE:
+        raise wkb_error(status, first_row + row)
     return int(overwritten)
 
 
@@ -165,21 +165,21 @@ def _draw_kernel(
         at, end = offsets[row], offsets[row + 1]
         if at == end:
             continue
-        kind, _, _, n_parts, inner = _head(data, at, end)
-        if kind == _MULTIPOLYGON:
+        kind, _, _, n_parts, inner = read_head(data, at, end)
+        if kind == MULTIPOLYGON:
             at = inner
-        elif kind == _POLYGON:
+        elif kind == POLYGON:
             n_parts = 1
         else:
-            return _BROKEN if kind < 0 else _OTHER_KIND, row, overwritten
+            return BROKEN if kind < 0 else OTHER_KIND, row, overwritten
         for _part in range(n_parts):
-            status, n_rings, at = _read_part(data, at, end, flat, ring_offsets[1:])
-            if status != _DONE:
+            status, n_rings, at = read_part(data, at, end, flat, ring_offsets[1:])
+            if status != DONE:
                 return status, row, overwritten
             xy = flat[: 2 * ring_offsets[n_rings]].reshape(-1, 2)
             taken, toggles = _fill_polygon(xy, ring_offsets[: n_rings + 1], values[row], out, (y0, x0), toggles)
             overwritten += taken
-    return _DONE, 0, overwritten
+    return DONE, 0, overwritten
 
 
 @jit

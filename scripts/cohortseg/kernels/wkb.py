@@ -8,14 +8,27 @@ from cohortseg.kernels._jit import jit
 from cohortseg.kernels._load import load_float64
 from cohortseg.kernels._runs import Runs, by_row
 
-__all__ = ["Runs", "wkb_runs"]
+__all__ = [
+    "BROKEN",
+    "DONE",
+    "MULTIPOLYGON",
+    "OTHER_KIND",
+    "POLYGON",
+    "Runs",
+    "read_head",
+    "read_part",
+    "wkb_error",
+    "wkb_runs",
+]
 
 # Rows of more crossings than this are sorted by numpy, others by insertion.
 _MANY_CROSSINGS = 32
 # Beyond this, half a pixel would soon be lost to rounding; the bound of `raster.fill_polygons`.
 _FARTHEST = 2.0**40
-_POLYGON, _MULTIPOLYGON = 3, 6
-_DONE, _BROKEN, _OTHER_KIND, _BAD_VERTEX = 0, 1, 2, 3
+POLYGON, MULTIPOLYGON = 3, 6
+"""Kinds of geometry that are drawn."""
+DONE, BROKEN, OTHER_KIND, BAD_VERTEX = 0, 1, 2, 3
+"""What became of a geometry; see `wkb_error`."""
 
 
 def wkb_runs(
@@ -50,19 +63,20 @@ def wkb_runs(
         A geometry is cut off or no (Multi)Polygon, or a vertex is missing, infinite or beyond 2^40 px.
     """
     status, at, rows, spans, starts, areas = _draw_all(data, offsets, shape[0], shape[1])
-    if status != _DONE:
-        raise _error(status, first + at)
+    if status != DONE:
+        raise wkb_error(status, first + at)
     return Runs(*by_row(rows, spans, starts, np.uint32(first))), areas
 
 
-def _error(status: int, row: int) -> TableError:
-    if status == _OTHER_KIND:
+def wkb_error(status: int, row: int) -> TableError:
+    """Return the error of a row of a table whose geometry is not `DONE`."""
+    if status == OTHER_KIND:
         return TableError(
             f"row {row} holds another kind of geometry",
             "expected Polygon or MultiPolygon geometries",
             "Drop or convert the other geometries.",
         )
-    if status == _BAD_VERTEX:
+    if status == BAD_VERTEX:
         return TableError(
             f"row {row} has a vertex that is missing, infinite or beyond {_FARTHEST:.0f} pixels",
             "expected (x, y) in pixels of the image",
@@ -80,7 +94,7 @@ def _uint32(data: NDArray[np.uint8], at: int, little: bool) -> int:
 
 
 @jit
-def _head(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int, bool, int, int]:
+def read_head(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int, bool, int, int]:
     """Read a geometry's head; return its kind (-1: cut off), bytes of a vertex, byte order, count, and what is next.
 
     ISO WKB adds 1000, 2000 or 3000 to the kind for Z, M and both; extended WKB sets its upper bits and may name a
@@ -104,21 +118,21 @@ def _head(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int, bool, i
 
 
 @jit
-def _read_part(
+def read_part(
     data: NDArray[np.uint8], at: int, end: int, xy: NDArray[np.float64], ring_ends: NDArray[np.int64]
 ) -> tuple[int, int, int]:
     """Copy the vertices of one polygon, x and y in turn, and the ends of its rings; return status, rings, next."""
-    kind, stride, little, n_rings, at = _head(data, at, end)
-    if kind != _POLYGON:
-        return _BROKEN if kind < 0 else _OTHER_KIND, 0, at
+    kind, stride, little, n_rings, at = read_head(data, at, end)
+    if kind != POLYGON:
+        return BROKEN if kind < 0 else OTHER_KIND, 0, at
     n_points, reachable = 0, True
     for ring in range(n_rings):
         if end - at < 4:
-            return _BROKEN, 0, at
+            return BROKEN, 0, at
         n = _uint32(data, at, little)
         at += 4
         if (end - at) // stride < n:
-            return _BROKEN, 0, at
+            return BROKEN, 0, at
         if little and stride == 16:
             reachable &= _read_ring(data, at, n, xy[2 * n_points :])
         else:
@@ -126,7 +140,7 @@ def _read_part(
         at += stride * n
         n_points += n
         ring_ends[ring] = n_points
-    return _DONE if reachable else _BAD_VERTEX, n_rings, at
+    return DONE if reachable else BAD_VERTEX, n_rings, at
 
 
 @jit
@@ -299,16 +313,16 @@ def _draw_all(
         starts[i + 1] = n_runs
         if at == end:
             continue
-        kind, _, _, n_parts, inner = _head(data, at, end)
-        if kind == _MULTIPOLYGON:
+        kind, _, _, n_parts, inner = read_head(data, at, end)
+        if kind == MULTIPOLYGON:
             at = inner
-        elif kind == _POLYGON:
+        elif kind == POLYGON:
             n_parts = 1
         else:
-            return _BROKEN if kind < 0 else _OTHER_KIND, i, rows, spans, starts, areas
+            return BROKEN if kind < 0 else OTHER_KIND, i, rows, spans, starts, areas
         for _part in range(n_parts):
-            status, n_rings, at = _read_part(data, at, end, xy, ring_ends)
-            if status != _DONE:
+            status, n_rings, at = read_part(data, at, end, xy, ring_ends)
+            if status != DONE:
                 return status, i, rows, spans, starts, areas
             top, bottom = _find_rows(xy, ring_ends[n_rings - 1] if n_rings else 0, height, row_of)
             if top >= bottom:
@@ -327,7 +341,7 @@ def _draw_all(
             areas[i] += area
             row_starts[: bottom - top + 1] = 0
         starts[i + 1] = n_runs
-    return _DONE, 0, rows[:n_runs], spans[:n_runs], starts, areas
+    return DONE, 0, rows[:n_runs], spans[:n_runs], starts, areas
 
 
 @jit

@@ -89,7 +89,9 @@ class SegmentSettings(FrozenModel):
     )
     series: int = setting(0, "Image of a file or plate that holds several.", ge=0)
     level: int = setting(0, "Level of a pyramid; 0 is full resolution.", ge=0)
-    plane: int = setting(0, "Plane of a file with several z positions or time points, counted over both.", ge=0)
+    plane: int | None = setting(
+        None, "Plane of a file with several z positions or time points, counted over both; null: the first.", ge=0
+    )
     channel_last: bool = setting(False, "Arrays without axis names have their channels last rather than first.")
     normalise: NormaliseSettings = Field(default_factory=NormaliseSettings, description=NormaliseSettings.__doc__)
     pipeline: PipelineSettings = Field(default_factory=PipelineSettings, description=PipelineSettings.__doc__)

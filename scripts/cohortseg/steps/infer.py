@@ -112,7 +112,7 @@ def _with_scale(settings: SegmentSettings, scale: float | None, load_network: Lo
 
 def _output_name(image: Location, settings: SegmentSettings) -> str:
     channels = "auto" if settings.channels is None else "-".join(map(str, settings.channels))
-    name = f"{_stem(image)}_{settings.plane}_{channels}_{settings.model}"
+    name = f"{_stem(image)}_{settings.plane or 0}_{channels}_{settings.model}"
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 

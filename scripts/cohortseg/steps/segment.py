@@ -136,7 +136,7 @@ def log_outcome(facts: Mapping[str, Any]) -> None:
 
 def warn_of_unused(source: ImageSource, settings: SegmentSettings, sample: str) -> None:
     """Say what of the file is not looked at, where the settings do not choose it."""
-    if source.n_planes > 1 and settings.plane == 0:
+    if source.n_planes > 1 and settings.plane is None:
         _LOGGER.warning("%s: the first of %d planes is segmented; set plane for another", sample, source.n_planes)
     if settings.channels is None and len(source.channels) > 1 and not source.is_rgb:
         names = ", ".join(source.channels)
@@ -181,7 +181,7 @@ def _describe_image(source: ImageSource, settings: SegmentSettings) -> dict[str,
         "mask_shape": list(source.shape),
         "dtype": str(source.dtype),
         "image_channels": list(source.channels),
-        "page": settings.plane,
+        "page": settings.plane or 0,
         "n_planes": source.n_planes,
         "pixel_size_um": source.pixel_size_um,
     }

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from cohortseg.stitch import (
 )
 from cohortseg.stores.labels import LabelLayout, write_labels
 from cohortseg.stores.linked import LinkedPlane, write_linked_polygons
+from cohortseg.stores.memory import release_memory
 from cohortseg.stores.tables import read_parquet, write_json, write_parquet
 
 _LOGGER = logging.getLogger("cohortseg")
@@ -155,18 +157,14 @@ def stitch_files(
     links["area_px"] = np.concatenate([plane.areas for plane in stack])
     del stack
     # Only now, so that they are not in memory with the overlaps.
-    centres = [read_cells(plane, *_CENTRES) for plane in planes]
-    for column in _CENTRES:
-        links[column] = np.concatenate([table.pop(column).to_numpy() for table in centres])
-    del centres
+    _add_centres(links, planes)
     kept, n_dropped = drop_short(links, stitch.min_planes)
     if n_dropped:
         _LOGGER.info("%s: objects in fewer than %d planes, dropped: %d", name, stitch.min_planes, n_dropped)
     objects = summarise_objects(kept, indices, pixel_size_um=pixel_size_um, z_step_um=stitch.z_step_um)
     ends = np.searchsorted(kept["z_index"].to_numpy(), indices, side="right")
     by_plane = {z_index: kept[start:end] for z_index, start, end in zip(indices, [0, *ends], ends, strict=False)}
-    write_linked_polygons(output / "3d_polygons.parquet", [_linked(plane, by_plane[plane.z_index]) for plane in planes])
-    write_parquet(output / "objects.parquet", objects)
+    write_tables(output, [_linked(plane, by_plane[plane.z_index]) for plane in planes], objects)
     readers = {plane.z_index: _object_reader(plane, by_plane[plane.z_index], on_read) for plane in planes}
     z_step_um = None if stitch.z_step_um is None else step * stitch.z_step_um
 
@@ -192,6 +190,27 @@ def stitch_files(
         {"stack": name, "settings": stitch.decisive(), "mask": mask, "dropped": dropped, **report, "through_z": shown},
     )
     return objects
+
+
+def _add_centres(links: pd.DataFrame, planes: Sequence[PlaneFiles]) -> None:
+    """Add the centres of cells to their links, a plane at a time."""
+    centres, start = {column: np.empty(len(links)) for column in _CENTRES}, 0
+    for plane in planes:
+        table = read_cells(plane, *_CENTRES)
+        for column, values in centres.items():
+            values[start : start + len(table)] = table[column]
+        start += len(table)
+    for column, values in centres.items():
+        links[column] = values
+    release_memory()
+
+
+def write_tables(output: Path, planes: Sequence[LinkedPlane], objects: pd.DataFrame) -> None:
+    """Write 3d_polygons.parquet and objects.parquet, at once: the one waits for files while the other is encoded."""
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_parquet, output / "objects.parquet", objects)
+        write_linked_polygons(output / "3d_polygons.parquet", planes)
+        writing.result()
 
 
 def _slices(indices: Sequence[int]) -> tuple[int, int, int]:

@@ -2,12 +2,10 @@
 
 from cohortseg.stitch.link import PlaneCells, check_stack, drop_short, link_stack, pairs_of
 from cohortseg.stitch.objects import object_polygons, summarise_objects
-from cohortseg.stitch.overlap import Plane, plane_overlaps
-from cohortseg.stitch.planes import plane_from_polygons, stitch_planes
+from cohortseg.stitch.planes import stitch_planes
 from cohortseg.stitch.quality import describe_links
 
 __all__ = [
-    "Plane",
     "PlaneCells",
     "check_stack",
     "describe_links",
@@ -15,8 +13,6 @@ __all__ = [
     "link_stack",
     "object_polygons",
     "pairs_of",
-    "plane_from_polygons",
-    "plane_overlaps",
     "stitch_planes",
     "summarise_objects",
 ]

@@ -117,7 +117,9 @@ def link_stack(
     for lower_z, upper_z in pairs_of(indices, settings.max_gap, settings.max_step()):
         below, above = at[lower_z], at[upper_z]
         found = _Candidates.of(overlaps[lower_z, upper_z], ordered[below], ordered[above], settings)
-        lower, upper = found.lower + starts[below], found.upper + starts[above]
+        lower, upper = found.lower, found.upper
+        lower += starts[below]
+        upper += starts[above]
         links.add(lower, upper, found.iou, settings.iou_threshold, _RULES[settings.rule])
         if above == below + 1:
             links.note_fragments(lower, upper, found)

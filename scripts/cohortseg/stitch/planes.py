@@ -1,7 +1,8 @@
 """Planes given as polygons in memory."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import geopandas as gpd
@@ -10,17 +11,22 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from cohortseg.arrays import Box, Labels
 from cohortseg.errors import StackError, TableError
-from cohortseg.kernels.overlap import count_overlaps
+from cohortseg.kernels.sweep import sweep_band
+from cohortseg.kernels.wkb import Runs, wkb_runs
 from cohortseg.settings import StitchSettings, load_block
-from cohortseg.shapes import rasterise_into
 from cohortseg.stitch.link import PlaneCells, drop_short, link_stack, pairs_of
 from cohortseg.stitch.objects import object_polygons
-from cohortseg.stitch.overlap import BLOCK_PX, Plane, plane_overlaps
-from cohortseg.tiling.blocks import blocks
 
 _LARGEST_ID = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """The cells of a plane by `cell_id`: its table for the links, and the runs of pixels of their polygons."""
+
+    cells: PlaneCells
+    runs: Runs
 
 
 def stitch_planes(
@@ -59,12 +65,12 @@ def stitch_planes(
     given = {} if iou_threshold is None else {"iou_threshold": iou_threshold}
     settings = load_block(StitchSettings, (settings or StitchSettings()).model_dump() | given)
     shape = _common_shape(planes)
-    stack = [plane_from_polygons(z_index, polygons, shape) for z_index, polygons in enumerate(planes)]
+    stack = [_plane(z_index, polygons, shape) for z_index, polygons in enumerate(planes)]
     overlaps = {
-        (lower, upper): plane_overlaps(stack[lower], stack[upper], block_px=BLOCK_PX)
+        (lower, upper): _overlaps(stack[lower], stack[upper])
         for lower, upper in pairs_of(range(len(planes)), settings.max_gap, settings.max_step())
     }
-    links, _ = drop_short(link_stack([_cells(plane) for plane in stack], overlaps, settings), settings.min_planes)
+    links, _ = drop_short(link_stack([plane.cells for plane in stack], overlaps, settings), settings.min_planes)
     parts = []
     for z_index, of_plane in _by_plane(links, len(planes)):
         kept = planes[z_index][planes[z_index]["cell_id"].isin(of_plane["plane_cell_id"])]
@@ -72,50 +78,33 @@ def stitch_planes(
     return gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), geometry="geometry")
 
 
-def _cells(plane: Plane) -> PlaneCells:
-    return PlaneCells(plane.z_index, plane.shape, plane.cell_ids, plane.areas)
+def _plane(z_index: int, polygons: gpd.GeoDataFrame, shape: tuple[int, int]) -> _Plane:
+    """Return polygons in memory as one plane of a stack; where polygons overlap, the larger `cell_id` has the pixels.
 
-
-def plane_from_polygons(z_index: int, polygons: gpd.GeoDataFrame, shape: tuple[int, int]) -> Plane:
-    """Return polygons in memory as one plane of a stack, read by drawing those that meet a box.
-
-    Parameters
-    ----------
-    z_index
-        Place in the stack's order.
-    polygons
-        `cell_id` and `geometry`, in any order; polygons beyond `shape` are cut.
-    shape
-        (y, x) of the plane in pixels.
-
-    Raises
-    ------
-    TableError
-        A column is missing, or the `cell_id` are not whole numbers from 1 to 2³² - 1, each once.
+    Areas are those of the pixels, so that the IoU is exact whatever the polygons are.
     """
     cell_ids = _checked_ids(z_index, polygons)
     order = np.argsort(cell_ids)
-    geometries = np.asarray(polygons["geometry"])[order]
-    values = cell_ids[order].astype(np.uint32)
-    tree = shapely.STRtree(geometries)
+    stored = [wkb or b"" for wkb in shapely.to_wkb(np.asarray(polygons["geometry"])[order])]
+    offsets = np.cumsum([0, *map(len, stored)])
+    try:
+        runs, areas = wkb_runs(np.frombuffer(b"".join(stored), np.uint8), offsets, 0, shape)
+    except TableError as error:
+        found = f"the polygons of plane {z_index}, by cell_id: {error.found}"
+        raise TableError(found, error.expected, error.remedy) from None
+    taken = sweep_band([runs], [], 0, shape[0])[2]
+    np.subtract.at(areas, taken.cells, taken.pixels)
+    return _Plane(PlaneCells(z_index, shape, cell_ids[order], areas), runs)
 
-    def read(box: Box) -> Labels:
-        # A tree gives its hits in no order, and where polygons overlap the later one wins.
-        hits = np.sort(tree.query(shapely.box(box.x0, box.y0, box.x1, box.y1)))
-        labels, _ = rasterise_into(geometries[hits], values[hits], box)
-        return labels
 
-    return Plane(z_index, shape, cell_ids[order], _areas(read, shape, values), read)
-
-
-def _areas(read: Callable[[Box], Labels], shape: tuple[int, int], values: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Count each cell's pixels as drawn, so that the IoU is exact whatever the polygons are."""
-    areas = np.zeros(values.size, np.int64)
-    for box in blocks(shape, BLOCK_PX):
-        labels = read(box)
-        pairs, counts = count_overlaps(labels, labels)
-        areas[np.searchsorted(values, pairs[:, 0])] += counts
-    return areas
+def _overlaps(below: _Plane, above: _Plane) -> pd.DataFrame:
+    """Return the table of overlaps that `link_stack` takes."""
+    pairs, pixels, *_ = sweep_band([below.runs], [above.runs], 0, below.cells.shape[0])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    (lower, upper), pixels = pairs[order].T, pixels[order]
+    iou = pixels / (below.cells.areas[lower] + above.cells.areas[upper] - pixels)
+    ids = {"lower_id": below.cells.cell_ids[lower], "upper_id": above.cells.cell_ids[upper]}
+    return pd.DataFrame({**ids, "overlap_px": pixels, "iou": iou})
 
 
 def _by_plane(links: pd.DataFrame, n_planes: int) -> Iterator[tuple[int, pd.DataFrame]]:

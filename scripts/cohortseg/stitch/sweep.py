@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cohortseg.errors import TableError
 from cohortseg.kernels.sweep import Taken, sweep_band
 from cohortseg.kernels.wkb import Runs, wkb_runs
+from cohortseg.stores.memory import release_memory
 from cohortseg.stores.wkb import Piece, WkbFile
 
 _LOGGER = logging.getLogger("cohortseg")
@@ -94,7 +95,9 @@ def sweep_overlaps(
             raise
     for number, plane in enumerate(planes):
         plane.lose([each.taken[number] for each in swept])
-    return _table(*planes, swept)
+    table = _table(*planes, swept)
+    release_memory()
+    return table
 
 
 class _Plane:

@@ -36,7 +36,8 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not path.exists():
         raise MissingFileError(f"{path} does not exist", "expected a parquet file", "Run the step that makes it.")
     with reading(path):
-        return pq.ParquetFile(path)
+        # Reading ahead is for far stores; here it takes more time than thousands of row groups.
+        return pq.ParquetFile(path, pre_buffer=False)
 
 
 @contextmanager

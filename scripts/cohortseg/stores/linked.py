@@ -210,7 +210,7 @@ class _PlaneFile(GeoFile):
         """Yield the rows of a group that are linked, decoded and encoded again."""
         names = [self._geometry] if self._bbox is None else [self._geometry, self._bbox]
         start = 0
-        with pq.ParquetFile(self._path, metadata=self._file.metadata) as file:
+        with pq.ParquetFile(self._path, metadata=self._file.metadata, pre_buffer=False) as file:
             for batch in file.iter_batches(_BATCH_ROWS, [number], names, use_threads=False):
                 rows = places[start : start + len(batch)]
                 start += len(batch)

@@ -10,6 +10,7 @@ from typing import Self
 import geopandas
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,7 +21,10 @@ from cohortseg.stores.geoparquet import BBOX_TYPE, COMPRESSION, Bounds, geo_meta
 from cohortseg.stores.geoparquet_file import GeoFile, WkbRows, missing_columns
 from cohortseg.stores.wkb import Piece, WkbFile
 
-ROW_GROUP_ROWS = 65_536
+ROW_GROUP_ROWS = 2048
+"""Cells of a row group: so many that its costs are small beside theirs, so few that a shard reads few of others."""
+# A row group of a wide image that goes on at the next row of windows would span the whole width.
+_FAR_PX = 4096
 
 POLYGON_SCHEMA = pa.schema(
     [
@@ -54,13 +58,15 @@ class PolygonWriter:
         self._shape = shape
         self._bounds: Bounds | None = None
         self._geometry_types: set[str] = set()
+        self._waiting: list[pa.Table] = []
+        self._n_waiting = 0
 
     def __enter__(self) -> Self:
         self._temporary = self._atomic.__enter__()
         try:
             # with the arrow schema stored, readers take the metadata from there, where ours come too late
             self._writer = pq.ParquetWriter(
-                self._temporary, POLYGON_SCHEMA, compression=COMPRESSION, store_schema=False
+                self._temporary, POLYGON_SCHEMA, compression=COMPRESSION, use_dictionary=False, store_schema=False
             )
         except BaseException as error:
             self._atomic.__exit__(type(error), error, error.__traceback__)
@@ -68,9 +74,10 @@ class PolygonWriter:
         return self
 
     def append(self, table: geopandas.GeoDataFrame) -> None:
-        """Append cells as one row group; more than 65,536 rows are split.
+        """Append cells; where row groups end depends on the cells alone, not on the tables that they come in.
 
-        `table` has the columns of `POLYGON_SCHEMA` except `bbox`, in any order; its index is ignored.
+        A row group has `ROW_GROUP_ROWS` cells, or fewer where the next cell lies far left of them all. `table` has
+        the columns of `POLYGON_SCHEMA` except `bbox`, in any order; its index is ignored.
 
         Raises
         ------
@@ -90,7 +97,21 @@ class PolygonWriter:
             ) from error
         self._geometry_types.update(table.geometry.geom_type.dropna().unique())
         self._extend_bounds(total_bounds(np.asarray(table.geometry.array)))
-        self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        self._waiting.append(rows)
+        self._n_waiting += len(rows)
+        if self._n_waiting >= ROW_GROUP_ROWS:
+            self._write_groups(ROW_GROUP_ROWS)
+
+    def _write_groups(self, least: int) -> None:
+        """Write row groups while at least so many cells are waiting."""
+        rows = pa.concat_tables([POLYGON_SCHEMA.empty_table(), *self._waiting]).combine_chunks()
+        xmin, xmax = (pc.struct_field(rows["bbox"], name).to_numpy() for name in ("xmin", "xmax"))
+        start = 0
+        while len(rows) - start >= least:
+            end = start + _group_rows(xmin[start : start + ROW_GROUP_ROWS], xmax[start : start + ROW_GROUP_ROWS])
+            self._writer.write_table(rows.slice(start, end - start), row_group_size=ROW_GROUP_ROWS)
+            start = end
+        self._waiting, self._n_waiting = [rows.slice(start)], len(rows) - start
 
     def _extend_bounds(self, new: Bounds | None) -> None:
         old = self._bounds
@@ -104,6 +125,7 @@ class PolygonWriter:
     ) -> None:
         try:
             if kind is None:
+                self._write_groups(1)
                 self._writer.add_key_value_metadata(geo_metadata(self._bounds, self._geometry_types))
                 self._writer.add_key_value_metadata({"cohortseg": json.dumps({"shape": list(self._shape)})})
             self._writer.close()
@@ -111,6 +133,14 @@ class PolygonWriter:
             self._atomic.__exit__(type(closing), closing, closing.__traceback__)
             raise
         self._atomic.__exit__(kind, error, trace)
+
+
+def _group_rows(xmin: NDArray[np.float64], xmax: NDArray[np.float64]) -> int:
+    """Return how many cells from the first on make a row group: up to one that lies far left of all before it."""
+    # Cells without pixels have no bounds: fmin passes over these, and a comparison with them is false.
+    leftmost = np.fmin.accumulate(xmin)[:-1]
+    far = np.flatnonzero(xmax[1:] < leftmost - _FAR_PX)
+    return int(far[0]) + 1 if far.size else xmin.size
 
 
 def read_polygons(path: Path, *, columns: Sequence[str] | None, box: Box | None) -> geopandas.GeoDataFrame:

@@ -54,7 +54,7 @@ class PageSelection:
             image_type=settings.image_type,
             series=settings.series,
             level=settings.level,
-            plane=settings.plane,
+            plane=settings.plane or 0,
             channel_last=settings.channel_last,
             pixel_size_um=settings.pixel_size_um,
             override_pixel_size=settings.override_pixel_size,

@@ -69,7 +69,7 @@ class WkbFile(GeoFile):
         names = [self._geometry] if numbered else [self._geometry, "cell_id"]
         first_row = piece.first_row
         ids = self._row_numbers(piece.groups) if numbered else None
-        with reading(self._path), pq.ParquetFile(self._path, metadata=self._file.metadata) as file:
+        with reading(self._path), self._again() as file:
             for batch in file.iter_batches(_BATCH_ROWS, list(piece.groups), names, use_threads=False):
                 start = first_row - piece.first_row
                 cell_ids = batch["cell_id"] if ids is None else ids.slice(start, len(batch))
@@ -79,6 +79,10 @@ class WkbFile(GeoFile):
                     )
                 yield WkbRows(first_row, cell_ids.to_numpy(), *self._bytes(batch[self._geometry]))
                 first_row += len(batch)
+
+    def _again(self) -> pq.ParquetFile:
+        """Open the file once more, for one thread."""
+        return pq.ParquetFile(self._path, metadata=self._file.metadata, pre_buffer=False)
 
     def _bytes(self, column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return the bytes of a column, not copied, and where each value begins and the last ends."""

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import shapely
 from cellpose.utils import stitch3D
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from cohortseg.arrays import Box, Labels
+from cohortseg.arrays import Labels
 from cohortseg.errors import SettingsError, StackError, TableError
 from cohortseg.evaluate import average_precision
 from cohortseg.settings import StitchSettings
 from cohortseg.shapes import polygonise, rasterise
-from cohortseg.stitch import plane_from_polygons, stitch_planes
+from cohortseg.stitch import stitch_planes
 
 
 def cells(*boxes: tuple[float, float, float, float]) -> gpd.GeoDataFrame:
@@ -52,22 +55,36 @@ def test_the_same_smooth_polygon_overlaps_itself_wholly() -> None:
     assert stitch_planes([disc, disc], 1.0)["iou"].tolist()[1] == 1.0
 
 
-def test_any_box_of_a_plane_reads_as_the_whole_does() -> None:
-    labels = np.kron(np.arange(12).reshape(3, 4), np.ones((5, 6))).astype(np.uint32)
-    polygons = polygonise(labels).sample(frac=1, random_state=1)
-    plane = plane_from_polygons(0, polygons, labels.shape)
-    assert plane.cell_ids.tolist() == list(range(1, 12))
-    assert plane.areas.tolist() == [30] * 11
-    for box in (Box(0, 0, 15, 24), Box(4, 5, 11, 13), Box(14, 23, 15, 24)):
-        np.testing.assert_array_equal(plane.read(box), labels[box.slices])
+def test_where_polygons_overlap_the_larger_id_has_the_pixels_whatever_the_order_of_rows() -> None:
+    both = cells((0, 0, 6, 6), (3, 3, 9, 9))
+    above = cells((3, 3, 9, 9), (0, 0, 3, 9))
+    for below in (both, both.iloc[::-1]):
+        table = stitch_planes([below, above], 0.3)
+        links = table[table["z_index"] == 1].set_index("plane_cell_id")["iou"]
+        assert links.to_dict() == {1: 1.0, 2: 18 / (27 + 27 - 18)}
 
 
-def test_where_polygons_overlap_their_order_decides_and_not_the_box() -> None:
-    plane = plane_from_polygons(0, cells((0, 0, 6, 6), (3, 3, 9, 9)).iloc[::-1], (9, 9))
-    whole = plane.read(Box(0, 0, 9, 9))
-    assert whole[4, 4] == 2
-    assert plane.areas.tolist() == [27, 36]
-    np.testing.assert_array_equal(plane.read(Box(2, 2, 5, 5)), whole[2:5, 2:5])
+@settings(deadline=None, max_examples=25)
+@given(*[hnp.arrays(np.uint32, (9, 11), elements=st.sampled_from([0, 0, 1, 2, 3, 2**32 - 1]))] * 2)
+def test_the_iou_of_a_link_is_that_of_the_labels(below: Labels, above: Labels) -> None:
+    table = stitch_planes([polygonise(below), polygonise(above)], 0.01)
+    for row in table[table["iou"].notna()].itertuples():
+        lower = table[(table["cell_id"] == row.cell_id) & (table["z_index"] == 0)]["plane_cell_id"].item()
+        a, b = below == lower, above == row.plane_cell_id
+        assert row.iou == (a & b).sum() / (a | b).sum()
+    assert table["iou"].notna().any() == (((below > 0) & (above > 0)).any())
+
+
+def test_a_cell_that_crosses_itself_counts_by_its_pixels() -> None:
+    bow_tie = gpd.GeoDataFrame({"cell_id": [1]}, geometry=[shapely.Polygon([(0, 0), (8, 8), (8, 0), (0, 8)])])
+    assert not bow_tie.geometry.is_valid.any()
+    assert stitch_planes([bow_tie, bow_tie])["iou"].tolist()[1] == 1.0
+
+
+def test_what_is_no_polygon_is_refused() -> None:
+    line = gpd.GeoDataFrame({"cell_id": [1]}, geometry=[shapely.LineString([(0, 0), (4, 4)])])
+    with pytest.raises(TableError, match=r"plane 1, by cell_id: row 0 holds another kind"):
+        stitch_planes([cells((0, 0, 4, 4)), line])
 
 
 @pytest.mark.parametrize("threshold", [0, -0.5, 1.5])

@@ -11,12 +11,17 @@ import shapely
 
 from cohortseg.errors import MissingFileError, TableError
 from cohortseg.shapes import polygonise
-from cohortseg.stores import linked
+from cohortseg.stores import linked, polygons
 from cohortseg.stores.geoparquet import geo_metadata, to_arrow
 from cohortseg.stores.linked import LinkedPlane, write_linked_polygons
 from cohortseg.stores.polygons import PolygonWriter
 
 SHAPE = (60, 80)
+
+
+@pytest.fixture(autouse=True)
+def _several_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polygons, "ROW_GROUP_ROWS", 7)
 
 
 def cells(seed: int) -> gpd.GeoDataFrame:
@@ -36,8 +41,7 @@ def cells(seed: int) -> gpd.GeoDataFrame:
 
 def write_ours(path: Path, table: gpd.GeoDataFrame) -> Path:
     with PolygonWriter(path, shape=SHAPE) as writer:
-        for start in range(0, len(table), 7):
-            writer.append(table.iloc[start : start + 7])
+        writer.append(table)
     return path
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cohortseg.arrays import Box
 from cohortseg.errors import MissingFileError, TableError
+from cohortseg.stores import polygons
 from cohortseg.stores.polygons import BoxReader, PolygonWriter, count_polygons, polygon_bounds, read_polygons
 
 
@@ -86,12 +87,26 @@ def test_geopandas_opens_the_file_and_its_metadata_are_geoparquet_1_1(tmp_path: 
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_each_append_is_a_row_group_and_large_ones_are_split(tmp_path: Path) -> None:
-    many = cells([shapely.box(0, 0, 1, 1)] * 70_000)
-    path = write(tmp_path / "polygons.parquet", cells(grid(2)), many)
+def group_rows(path: Path) -> list[int]:
     footer = pq.ParquetFile(path).metadata
-    assert [footer.row_group(i).num_rows for i in range(footer.num_row_groups)] == [4, 65_536, 70_000 - 65_536]
-    assert count_polygons(path) == 70_004
+    return [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+
+
+def test_where_row_groups_end_depends_on_the_cells_and_not_on_their_tables(tmp_path: Path) -> None:
+    table = cells([shapely.box(x % 80, 0, x % 80 + 1, 1) for x in range(5000)])
+    whole = write(tmp_path / "whole.parquet", table)
+    for size in (1500, 700, 2048):
+        parts = [table[start : start + size] for start in range(0, len(table), size)]
+        assert write(tmp_path / "parts.parquet", *parts).read_bytes() == whole.read_bytes()
+    assert group_rows(whole) == [2048, 2048, 5000 - 4096]
+    assert count_polygons(whole) == 5000
+
+
+def test_a_row_group_ends_before_a_cell_far_left_of_it(tmp_path: Path) -> None:
+    lefts = [9000, 20_000, 8500, 5000, 0, 30_000, 100]
+    table = cells([shapely.box(x, 0, x + 1, 1) for x in lefts])
+    table.iloc[1, table.columns.get_loc("geometry")] = shapely.Polygon()
+    assert group_rows(write(tmp_path / "polygons.parquet", table)) == [4, 3]
 
 
 @pytest.mark.parametrize("batches", [[], [cells([])]])
@@ -125,6 +140,7 @@ def test_a_box_gives_the_cells_whose_bounds_overlap_it(
 
 
 def test_a_box_reads_only_the_row_groups_it_may_touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polygons, "ROW_GROUP_ROWS", 10)
     geometries = grid(10)
     path = write(tmp_path / "polygons.parquet", *(cells(geometries[i : i + 10], i + 1) for i in range(0, 100, 10)))
     read_groups: list[int] = []
@@ -232,13 +248,16 @@ def test_scores_may_be_missing(tmp_path: Path) -> None:
     assert np.isnan(read["score"]).tolist() == [False, True, False, False]
 
 
-def test_a_box_reader_gives_whole_row_groups_that_meet_a_box_in_the_order_of_the_file(tmp_path: Path) -> None:
-    near, far = cells(grid(3)), cells([shapely.box(60, 60, 70, 70), shapely.box(62, 62, 64, 64)], 10)
-    reader = BoxReader(write(tmp_path / "polygons.parquet", near, far, cells(grid(2), 12)))
+def test_a_box_reader_gives_whole_row_groups_that_meet_a_box_in_the_order_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polygons, "ROW_GROUP_ROWS", 4)
+    near, far = cells(grid(2)), cells([shapely.box(60, 60, 70, 70), *[shapely.box(62, 62, 64, 64)] * 3], 5)
+    reader = BoxReader(write(tmp_path / "polygons.parquet", near, far, cells(grid(2), 9)))
     (first, last) = reader.read(Box(0, 0, 20, 20))
-    assert (first.first_row, last.first_row) == (0, 11)
-    assert first.cell_ids.tolist() == list(range(1, 10))
-    assert last.cell_ids.tolist() == list(range(12, 16))
+    assert (first.first_row, last.first_row) == (0, 8)
+    assert first.cell_ids.tolist() == list(range(1, 5))
+    assert last.cell_ids.tolist() == list(range(9, 13))
     (rows,) = reader.read(Box(65, 65, 66, 66))
     blobs = [bytes(rows.data[start:end]) for start, end in itertools.pairwise(rows.offsets)]
     assert blobs == shapely.to_wkb(far.geometry).tolist()
@@ -254,7 +273,8 @@ def test_a_box_reader_reads_all_of_a_file_without_bounds_and_numbers_its_rows(tm
     assert np.concatenate([rows.cell_ids for rows in groups]).tolist() == list(range(1, 10))
 
 
-def test_a_box_reader_serves_several_threads(tmp_path: Path) -> None:
+def test_a_box_reader_serves_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polygons, "ROW_GROUP_ROWS", 1)
     reader = BoxReader(write(tmp_path / "polygons.parquet", *(cells([shape], i) for i, shape in enumerate(grid(9)))))
     boxes = [Box(y * 10, x * 10, y * 10 + 10, x * 10 + 10) for y in range(9) for x in range(9)]
     with ThreadPoolExecutor(8) as pool:
