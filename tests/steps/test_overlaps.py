@@ -11,12 +11,12 @@ import pytest
 import shapely
 
 from cohortseg.steps import overlaps
-from cohortseg.stores.tables import write_geoparquet
 
 
 def write_plane(folder: Path, *boxes: shapely.Geometry, shape: tuple[int, int] = (40, 60)) -> None:
     table = gpd.GeoDataFrame({"cell_id": range(1, len(boxes) + 1)}, geometry=list(boxes))
-    write_geoparquet(folder / "polygons.parquet", table)
+    folder.mkdir()
+    table.to_parquet(folder / "polygons.parquet", write_covering_bbox=True)
     (folder / "metadata.json").write_text(json.dumps({"mask_shape": list(shape)}))
 
 

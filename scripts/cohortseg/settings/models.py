@@ -36,7 +36,7 @@ class SegmentSettings(FrozenModel):
 
     model: str = setting(
         "nuclei-mini",
-        "Network: nuclei-mini, which comes with the package; with model_path, any name.",
+        "Network: a name that `cohortseg models list` knows, such as nuclei-mini; with model_path, any name.",
         min_length=1,
         max_length=200,
     )

@@ -65,8 +65,13 @@ def _config_table(model: type[BaseModel], prefix: str = "") -> str:
         else:
             default = yaml.safe_dump(field.default, allow_unicode=True, default_flow_style=True, width=1000)
             default = default.split("\n")[0]
-            lines.append(f"| `{prefix}{name}` | `{default}` | {_unit(field)} | {field.description} |\n")
+            lines.append(f"| `{prefix}{name}` | `{default}` | {_unit(field)} | {_meaning(field)} |\n")
     return "".join(lines + nested)
+
+
+def _meaning(field: FieldInfo) -> str:
+    """Return a field's description as a cell of a Markdown table."""
+    return str(field.description).replace("|", r"\|")
 
 
 def _unit(field: FieldInfo | None) -> str:
@@ -78,12 +83,12 @@ def _sheet_table() -> str:
     lines = ["| column | needed | unit | meaning |\n|---|---|---|---|\n"]
     for name, field in SheetColumns.model_fields.items():
         needed = "yes" if field.is_required() else ""
-        lines.append(f"| `{name}` | {needed} | {_unit(Settings.model_fields.get(name))} | {field.description} |\n")
+        lines.append(f"| `{name}` | {needed} | {_unit(Settings.model_fields.get(name))} | {_meaning(field)} |\n")
     return "".join(lines)
 
 
 def _training_sheet_table() -> str:
-    rows = (f"| `{name}` | {field.description} |\n" for name, field in TrainingColumns.model_fields.items())
+    rows = (f"| `{name}` | {_meaning(field)} |\n" for name, field in TrainingColumns.model_fields.items())
     return "".join(["| column | meaning |\n|---|---|\n", *rows])
 
 

@@ -209,12 +209,6 @@ class BoxReader:
         return file, pieces, np.array([each or endless for each in group_bounds], np.float64).reshape(-1, 4)
 
 
-def count_polygons(path: Path) -> int:
-    """Return the number of cells in a GeoParquet file; only its footer is read. Errors as for `read_polygons`."""
-    with GeoFile(path) as stored:
-        return stored.n_rows
-
-
 def polygon_bounds(path: Path) -> Bounds | None:
     """Return (xmin, ymin, xmax, ymax) of all cells of a GeoParquet file; None where there are none.
 

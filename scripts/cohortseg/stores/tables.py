@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import ImageError, MissingFileError, TableError
 from cohortseg.stores.atomic import atomic_path
-from cohortseg.stores.geoparquet import COMPRESSION, geo_metadata, to_arrow, total_bounds
+from cohortseg.stores.geoparquet import COMPRESSION
 from cohortseg.stores.geoparquet_file import missing_columns, open_parquet, reading
 from cohortseg.stores.images import FIRST_PAGE, ImageSource, open_image
 from cohortseg.stores.npy import open_npy
@@ -32,15 +31,6 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Write a table as parquet; its index is dropped."""
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression=COMPRESSION)
-
-
-def write_geoparquet(path: Path, table: geopandas.GeoDataFrame) -> None:
-    """Write a table of polygons in pixels as GeoParquet 1.1 with a covering column `bbox`; its index is dropped."""
-    bounds = total_bounds(np.asarray(table.geometry.array))
-    metadata = geo_metadata(bounds, set(table.geometry.geom_type.dropna()))
-    rows = to_arrow(table).replace_schema_metadata(metadata)
-    with atomic_path(path) as temporary:
-        pq.write_table(rows, temporary, compression=COMPRESSION)
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:

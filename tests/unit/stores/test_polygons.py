@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cohortseg.arrays import Box
 from cohortseg.errors import MissingFileError, TableError
 from cohortseg.stores import polygons
-from cohortseg.stores.polygons import BoxReader, PolygonWriter, count_polygons, polygon_bounds, read_polygons
+from cohortseg.stores.polygons import BoxReader, PolygonWriter, polygon_bounds, read_polygons
 
 
 def cells(geometries: list[Any], first_id: int = 1) -> geopandas.GeoDataFrame:
@@ -99,7 +99,6 @@ def test_where_row_groups_end_depends_on_the_cells_and_not_on_their_tables(tmp_p
         parts = [table[start : start + size] for start in range(0, len(table), size)]
         assert write(tmp_path / "parts.parquet", *parts).read_bytes() == whole.read_bytes()
     assert group_rows(whole) == [2048, 2048, 5000 - 4096]
-    assert count_polygons(whole) == 5000
 
 
 def test_a_row_group_ends_before_a_cell_far_left_of_it(tmp_path: Path) -> None:
@@ -117,7 +116,6 @@ def test_an_image_without_cells_is_a_valid_file(batches: list[geopandas.GeoDataF
         assert len(read) == 0
         assert [str(dtype) for dtype in read.dtypes] == DTYPES
     assert list(geopandas.read_parquet(path).columns) == COLUMNS
-    assert count_polygons(path) == 0
     assert polygon_bounds(path) is None
 
 
@@ -196,7 +194,7 @@ def test_a_damaged_file_is_named(kept: float, tmp_path: Path) -> None:
     path = write(tmp_path / "polygons.parquet", cells(grid(5)))
     content = path.read_bytes()
     path.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
-    for read in (lambda p: read_polygons(p, columns=None, box=None), count_polygons, polygon_bounds):
+    for read in (lambda p: read_polygons(p, columns=None, box=None), polygon_bounds):
         with pytest.raises(TableError, match=r"polygons\.parquet cannot be read"):
             read(path)
 

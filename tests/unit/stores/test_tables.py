@@ -1,18 +1,14 @@
 import json
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import pandas as pd
 import pytest
-import shapely
 import tifffile
 import zarr
 
-from cohortseg.arrays import Box
 from cohortseg.errors import ImageError, MissingFileError, TableError
 from cohortseg.stores import tables
-from cohortseg.stores.polygons import read_polygons
 
 TABLE = pd.DataFrame({"cell_id": [1, 2], "mean_DAPI": np.array([0.5, np.nan], np.float32), "sample": ["a", "ü"]})
 
@@ -49,26 +45,6 @@ def test_absent_files_are_missing_file_errors(tmp_path: Path) -> None:
     for read in (tables.read_json, tables.read_yaml, tables.read_label_image, lambda p: tables.read_parquet(p, None)):
         with pytest.raises(MissingFileError, match="absent does not exist"):
             read(tmp_path / "absent")
-
-
-def test_polygons_of_a_stack_are_valid_geoparquet(tmp_path: Path) -> None:
-    boxes = geopandas.GeoDataFrame(
-        {"z_index": [0, 1], "iou": [np.nan, 0.7]}, geometry=[shapely.box(0, 0, 4, 5), shapely.box(10, 20, 30, 40)]
-    )
-    tables.write_geoparquet(tmp_path / "3d_polygons.parquet", boxes)
-    read = geopandas.read_parquet(tmp_path / "3d_polygons.parquet")
-    assert read.crs is None
-    assert read.total_bounds.tolist() == [0, 0, 30, 40]
-    pd.testing.assert_frame_equal(pd.DataFrame(read[["z_index", "iou"]]), pd.DataFrame(boxes[["z_index", "iou"]]))
-    assert read_polygons(tmp_path / "3d_polygons.parquet", columns=["z_index"], box=Box(5, 5, 50, 50))[
-        "z_index"
-    ].tolist() == [1]
-
-
-def test_a_stack_without_cells_is_valid_geoparquet(tmp_path: Path) -> None:
-    empty = geopandas.GeoDataFrame({"z_index": np.empty(0, np.int64)}, geometry=[])
-    tables.write_geoparquet(tmp_path / "a.parquet", empty)
-    assert len(geopandas.read_parquet(tmp_path / "a.parquet")) == 0
 
 
 CONTENT = {
