@@ -1,6 +1,7 @@
 """Step evaluate_cohort: evaluations in, tables and curves out."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,20 @@ def evaluation(sample: Any, tmp_path: Path) -> Path:
     return path
 
 
-def test_tables_and_curves_of_all_samples_are_written(sample: Any, evaluation: Path, job: Callable[..., Any]) -> None:
+def test_tables_and_curves_of_all_samples_are_written(
+    sample: Any, evaluation: Path, job: Callable[..., Any], tmp_path: Path
+) -> None:
     snakemake = job(
         "evaluate_cohort",
         input={},
         output={"evaluation": "evaluation.tsv", "summary": "evaluation_summary.tsv", "curves": "evaluation.png"},
         samples=["one", "two"],
+        results=str(tmp_path),
     )
-    snakemake.input.evaluations = [str(evaluation)] * 2
-    snakemake.input.metadata = [str(sample.metadata)] * 2
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copy(evaluation, tmp_path / name / "evaluation.json")
+        shutil.copy(sample.metadata, tmp_path / name / "metadata.json")
     evaluate_cohort.main(snakemake)
     table = pd.read_csv(snakemake.output.evaluation, sep="\t")
     found = json.loads(evaluation.read_text())

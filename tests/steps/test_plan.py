@@ -165,3 +165,38 @@ def test_an_image_behind_a_url_is_no_input_file_and_decides_the_result(folder: P
     assert (remote["image"], remote["url"]) == (None, url)
     assert (local["image"], local["url"]) == ("c.tif", None)
     assert remote["decisive"] == local["decisive"] | {"url": url}
+
+
+def sheet_of(folder: Path, header: str, *rows: str) -> None:
+    (folder / "sheets" / "samples.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def test_small_images_share_batches_and_stacks_stay_whole(folder: Path) -> None:
+    sheet_of(
+        folder,
+        "sample\timage\tstack\tz_index\tscatter\tbatch",
+        "a\t../a.tif\t\t\t\t", "up\t../b.tif\ts\t2\t\t", "alone\t../a.tif\t\t\t\t1", "cut\t../a.tif\t\t\t3\t",
+        "down\t../c.tif\ts\t1\t\t", "half\t../a.tif\tt\t0\t\t1", "other\t../b.tif\tt\t1\t\t", "b\t../b.tif\t\t\t\t",
+    )  # fmt: skip
+    batches = make_plan(CONFIG | {"batch": 3})["batches"]
+    assert [(batch["samples"], batch["stacks"]) for batch in batches.values()] == [
+        (["a", "up", "down"], ["s"]),
+        (["b"], []),
+    ]
+    assert make_plan(CONFIG)["batches"] == {}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_batch_cannot_wait_for_the_cohort() -> None:
+    with pytest.raises(SettingsError, match=r"^batch is above 1 and normalise\.policy is cohort"):
+        make_plan(CONFIG | {"batch": 2, "normalise": {"policy": "cohort"}})
+
+
+def test_an_images_size_decides_how_many_parts_it_has(folder: Path) -> None:
+    tifffile.imwrite(folder / "wide.tif", np.zeros((1000, 2500), np.uint8))
+    sheet_of(folder, "sample\timage\tscatter", "wide\t../wide.tif\t", "given\t../wide.tif\t7", "bad\t../a.tif\t")
+    scatter = {
+        name: facts["scatter"]
+        for name, facts in make_plan(CONFIG | {"scatter": "auto", "part_mpx": 1})["samples"].items()
+    }
+    assert scatter == {"wide": 3, "given": 7, "bad": 1}

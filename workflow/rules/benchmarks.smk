@@ -8,6 +8,7 @@ rule benchmarks:
         cells=CELLS,
         evaluations=EVALUATIONS,
         objects=OBJECTS,
+        batches=BATCHES,
     output:
         benchmarks=f"{COHORT}/benchmarks.tsv",
         figure=f"{COHORT}/benchmarks.png",

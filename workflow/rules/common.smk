@@ -50,36 +50,38 @@ PLAN = make_plan()
 RESULTS = PLAN["results"]
 COHORT = f"{RESULTS}/cohort"
 VERSION = PLAN["results_version"]
+BATCHED = {name for batch in PLAN["batches"].values() for name in batch["samples"]}
+SAMPLES = [name for name in PLAN["samples"] if name not in BATCHED]
+STACKS_APART = [name for name, planes in PLAN["stacks"].items() if planes[0]["sample"] not in BATCHED]
 SCATTERED = [name for name, sample in PLAN["samples"].items() if sample["scatter"] > 1]
 LABELLED = [name for name, sample in PLAN["samples"].items() if sample["labels"]]
 
-POLYGONS = expand(f"{RESULTS}/{{sample}}/polygons.parquet", sample=PLAN["samples"])
-METADATA = expand(f"{RESULTS}/{{sample}}/metadata.json", sample=PLAN["samples"])
-MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=PLAN["samples"])
-CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=PLAN["samples"])
-PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=PLAN["samples"])
-EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=LABELLED)
+# What each step makes, but for images in batches, whose job makes all of it and whose manifests say so.
+BATCHES = [batch["manifest"] for batch in PLAN["batches"].values()]
+POLYGONS = expand(f"{RESULTS}/{{sample}}/polygons.parquet", sample=SAMPLES)
+METADATA = expand(f"{RESULTS}/{{sample}}/metadata.json", sample=SAMPLES)
+MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=SAMPLES)
+CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=SAMPLES)
+PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=SAMPLES)
+EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=[name for name in LABELLED if name not in BATCHED])
 EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"]
 COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
 TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
 COMPARED = f"{RESULTS}/compare/{{compared}}/{{sample}}"
 BENCHMARKS = expand(f"{COHORT}/{{file}}", file=["benchmarks.tsv", "benchmarks.png"])
 REPORT = expand(f"{COHORT}/{{file}}", file=["summary.tsv", "cells.parquet", "report.html"])
-OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=PLAN["stacks"])
+STACK_FILES = [
+    "configs.yml",
+    "3d_polygons.parquet",
+    "objects.parquet",
+    "3d_mask.zarr",
+    "link_report.json",
+    "through_z.png",
+]
+STACKS = expand(f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=STACKS_APART, file=STACK_FILES)
+OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=STACKS_APART)
 LINK_REPORTS = expand(
-    f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=PLAN["stacks"], file=["link_report.json", "through_z.png"]
-)
-STACKS = expand(
-    f"{RESULTS}/stacks/{{stack}}/{{file}}",
-    stack=PLAN["stacks"],
-    file=[
-        "configs.yml",
-        "3d_polygons.parquet",
-        "objects.parquet",
-        "3d_mask.zarr",
-        "link_report.json",
-        "through_z.png",
-    ],
+    f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=STACKS_APART, file=["link_report.json", "through_z.png"]
 )
 
 
@@ -89,6 +91,12 @@ SAMPLE_PATTERN = r"(?!(?:cohort|compare|stacks|train)/)[A-Za-z0-9_-][A-Za-z0-9._
 wildcard_constraints:
     sample=SAMPLE_PATTERN,
     stack=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
+
+
+if workflow.is_main_process and len(SAMPLES) > 500:
+    logger.info(
+        f"{len(SAMPLES)} images have jobs of their own. Where they are small, `batch: 50` in the config saves most of the time."
+    )
 
 
 def sample_plan(wildcards):
@@ -109,6 +117,26 @@ def one_of(names):
 def needs_gpu(wildcards):
     """Return how many GPUs a job asks for that runs the network."""
     return int(sample_plan(wildcards)["segment"]["device"] != "cpu")
+
+
+def segmenting_mb(wildcards, attempt):
+    """Return the memory of a job that runs the network: the image's size plays no part, but for files read whole."""
+    return 8000 * attempt
+
+
+def size_mb(files):
+    """Return the size of one or several files in MB; of a folder, such as zarr, nearly nothing."""
+    return sum(map(os.path.getsize, [files] if isinstance(files, str) else files)) / 1e6
+
+
+def segmenting_minutes(wildcards, input, attempt):
+    """Return the time of a job that runs the network, from the size of its files; it is generous."""
+    return attempt * min(max(120, round(size_mb(list(input)) / 20)), 24 * 60)
+
+
+def with_cells_mb(base_mb, key):
+    """Return a function for resources: the memory of a job that reads the tables of cells among its inputs whole."""
+    return lambda wildcards, input, attempt: attempt * (base_mb + round(10 * size_mb(input[key])))
 
 
 def cohort_intensities(wildcards):
@@ -215,3 +243,47 @@ def training_file(key):
 def training_value(key):
     """Return a function for params: what the plan of the training says."""
     return lambda wildcards: training_plan()[key]
+
+
+def batch_plan(wildcards):
+    """Return the samples and stacks of a batch."""
+    if wildcards.batch not in PLAN["batches"]:
+        raise WorkflowError(f"there is no batch {wildcards.batch}; there are {len(PLAN['batches'])}")
+    return PLAN["batches"][wildcards.batch]
+
+
+def of_batch(key):
+    """Return an input function: the files that the plans of a batch's samples name, each once."""
+
+    def find(wildcards):
+        found = [PLAN["samples"][name][key] or [] for name in batch_plan(wildcards)["samples"]]
+        paths = [path for each in found for path in ([each] if isinstance(each, str) else each)]
+        return [local(path) for path in dict.fromkeys(paths)]
+
+    return find
+
+
+def batch_needs_gpu(wildcards):
+    """Return how many GPUs the job of a batch asks for."""
+    devices = {PLAN["samples"][name]["segment"]["device"] for name in batch_plan(wildcards)["samples"]}
+    return int(devices != {"cpu"})
+
+
+def plan_of_batch(wildcards):
+    """Return what of the plan the job of a batch needs."""
+    batch = batch_plan(wildcards)
+    parts = {"samples": batch["samples"], "stacks": batch["stacks"], "pairs": batch["stacks"]}
+    whole = {key: PLAN[key] for key in ("results", "settings", "stitch_decisive")}
+    return whole | {key: {name: PLAN[key][name] for name in names} for key, names in parts.items()}
+
+
+def batch_decisive(wildcards):
+    """Return what decides the results of a batch."""
+    batch, settings = batch_plan(wildcards), PLAN["settings"]
+    samples = [PLAN["samples"][name] for name in batch["samples"]]
+    return {
+        "samples": [[sample["decisive"], sample["image"], sample["labels"], sample["z_index"]] for sample in samples],
+        "rasterise": settings["rasterise"],
+        "quantify": [settings["quantify"], settings["report"]["thumbnail_px"]],
+        "stitch": PLAN["stitch_decisive"] if batch["stacks"] else None,
+    }

@@ -18,7 +18,7 @@ rule evaluate:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=with_cells_mb(2000, "polygons"),
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         sample="{sample}",

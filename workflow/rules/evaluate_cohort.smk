@@ -4,7 +4,7 @@
 rule evaluate_cohort:
     input:
         evaluations=EVALUATIONS,
-        metadata=expand(f"{RESULTS}/{{sample}}/metadata.json", sample=LABELLED),
+        batches=BATCHES,
     output:
         evaluation=f"{COHORT}/evaluation.tsv",
         summary=f"{COHORT}/evaluation_summary.tsv",
@@ -21,6 +21,7 @@ rule evaluate_cohort:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         samples=LABELLED,
+        results=RESULTS,
         results_version=VERSION,
     script:
         "../../scripts/evaluate_cohort.py"

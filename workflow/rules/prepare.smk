@@ -18,8 +18,8 @@ rule prepare:
     threads: 8
     resources:
         gpu=needs_gpu,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=segmenting_mb,
+        runtime=segmenting_minutes,
     params:
         sample="{sample}",
         results_version=VERSION,

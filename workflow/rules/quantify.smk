@@ -19,7 +19,7 @@ rule quantify:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        mem_mb=with_cells_mb(2000, "polygons"),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         sample="{sample}",

@@ -9,6 +9,7 @@ rule report:
         evaluations=EVALUATIONS,
         objects=OBJECTS,
         links=LINK_REPORTS,
+        batches=BATCHES,
         benchmarks=f"{COHORT}/benchmarks.tsv",
     output:
         summary=f"{COHORT}/summary.tsv",
@@ -22,7 +23,7 @@ rule report:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=with_cells_mb(4000, "cells"),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         results_version=VERSION,

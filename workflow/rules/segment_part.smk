@@ -22,8 +22,8 @@ rule segment_part:
     threads: 8
     resources:
         gpu=needs_gpu,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=segmenting_mb,
+        runtime=segmenting_minutes,
     params:
         results_version=VERSION,
         decisive=lambda wildcards: sample_plan(wildcards)["decisive"],

@@ -13,27 +13,27 @@ localrules:
 
 rule polygons:
     input:
-        POLYGONS,
+        POLYGONS + BATCHES,
 
 
 rule masks:
     input:
-        MASKS,
+        MASKS + BATCHES,
 
 
 rule cells:
     input:
-        CELLS,
+        CELLS + BATCHES,
 
 
 rule stacks:
     input:
-        STACKS,
+        STACKS + BATCHES,
 
 
 rule evaluations:
     input:
-        EVALUATIONS + COHORT_EVALUATION,
+        EVALUATIONS + BATCHES + COHORT_EVALUATION,
 
 
 rule train:

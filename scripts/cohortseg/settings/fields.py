@@ -91,3 +91,22 @@ Channels = Annotated[
     ),
 ]
 """Channel names and 0-based indices, in the order wanted; at least one, none twice. Text of digits is an index."""
+
+
+def _parse_scatter(value: Any) -> Any:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if number == AUTO or (isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= _MOST_PARTS):
+        return number
+    raise PydanticCustomError("scatter", "Input should be a number from 1 to {most}, or auto", {"most": _MOST_PARTS})
+
+
+AUTO: Literal["auto"] = "auto"
+
+_MOST_PARTS = 1000
+
+Scatter = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_parse_scatter),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": _MOST_PARTS}, {"const": AUTO}]}),
+]
+"""Jobs that an image is cut into, or `auto`."""

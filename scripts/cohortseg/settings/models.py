@@ -15,7 +15,7 @@ from cohortseg.settings.blocks import (
     StitchSettings,
 )
 from cohortseg.settings.compare import CompareSettings
-from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, WeightsPath, setting
+from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, Scatter, WeightsPath, setting
 from cohortseg.settings.modality import (
     LEARNED_INVERTED,
     MODALITIES,
@@ -159,8 +159,20 @@ class Settings(SegmentSettings):
         "config/samples.tsv", "Sample sheet, relative to the working directory or absolute.", min_length=1
     )
     results: str = setting("results", "Folder of the results, relative to the working directory.", min_length=1)
-    scatter: int = setting(
-        1, "Jobs that an image is cut into, for images too large for one; the cells are the same.", ge=1, le=1000
+    scatter: Scatter = setting(
+        1,
+        "Jobs that an image is cut into, for images too large for one; the cells are the same. auto: as many as make "
+        "parts of at most part_mpx.",
+    )
+    part_mpx: int = setting(
+        400, "Size of the parts where scatter is auto; smaller images stay whole.", unit="Mpx", ge=1
+    )
+    batch: int = setting(
+        1,
+        "Images that one job takes from segmentation to measurements, one after the other, for cohorts of many small "
+        "ones; 1: each step of each image is a job of its own.",
+        ge=1,
+        le=10_000,
     )
     rasterise: RasteriseSettings = Field(default_factory=RasteriseSettings, description=RasteriseSettings.__doc__)
     quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJs
 from pydantic_core import PydanticCustomError
 
 from cohortseg.errors import CohortsegError, SampleSheetError
-from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType, is_url
+from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel, ImageType, Scatter, is_url
 from cohortseg.settings.load import describe_faults, suggest
 from cohortseg.settings.modality import ModalityChoice
 from cohortseg.settings.models import SegmentSettings, Settings
@@ -47,7 +47,9 @@ class Sample:
     segment
         The config with this row's overrides applied.
     scatter
-        Jobs that the image is cut into.
+        Jobs that the image is cut into; `auto` where its size decides.
+    batch
+        Images that its job handles, one after the other; 1 for jobs of its own.
     """
 
     sample: str
@@ -56,7 +58,8 @@ class Sample:
     z_index: int | None
     labels: str | None
     segment: SegmentSettings
-    scatter: int
+    scatter: Scatter
+    batch: int
 
 
 ALL_PLANES = "all"
@@ -109,7 +112,8 @@ class SheetColumns(FrozenModel):
         description="Overrides `plane` of the config. all: each plane of the file is a sample of its own, "
         "`{sample}_z000` and on, and together they are a stack, which is called like the sample unless `stack` says.",
     )
-    scatter: Annotated[int, Field(ge=1, le=1000)] | None = _overrides("scatter")
+    scatter: Scatter | None = _overrides("scatter")
+    batch: Annotated[int, Field(ge=1, le=10_000)] | None = _overrides("batch")
     labels: str | None = Field(
         default=None, min_length=1, description="Ground truth, a label image; relative to the sheet or absolute."
     )
@@ -217,6 +221,7 @@ def _parse_row(
         labels=absolute.get("labels"),
         segment=segment,
         scatter=settings.scatter if columns.scatter is None else columns.scatter,
+        batch=settings.batch if columns.batch is None else columns.batch,
     )
     return sample, faults
 

@@ -15,10 +15,10 @@ def main(snakemake: Any) -> None:
     """Run the step as a job of the workflow."""
 
     def step() -> None:
-        found = zip(snakemake.params.samples, snakemake.input.evaluations, snakemake.input.metadata, strict=True)
+        folders = {sample: Path(snakemake.params.results, sample) for sample in snakemake.params.samples}
         images = [
-            read_scored(Path(evaluation), read_json(Path(metadata)), sample=sample)
-            for sample, evaluation, metadata in found
+            read_scored(folder / "evaluation.json", read_json(folder / "metadata.json"), sample=sample)
+            for sample, folder in folders.items()
         ]
         output = snakemake.output
         write_evaluations(images, Path(output.evaluation), Path(output.summary), Path(output.curves))

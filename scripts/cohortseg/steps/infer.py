@@ -3,17 +3,15 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
-from cohortseg.networks import Network
 from cohortseg.networks.models import find_network
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.assemble import read_order, write_configs
 from cohortseg.steps.progress import progress_bar
-from cohortseg.steps.segment import LoadNetwork, segment_file
+from cohortseg.steps.segment import LoadNetwork, loader, segment_file
 from cohortseg.stores.images import TIFF_SUFFIXES
 from cohortseg.stores.location import Location
 from cohortseg.stores.slides import SLIDE_SUFFIXES
@@ -59,7 +57,7 @@ def infer_images(options: InferOptions, given: Mapping[str, Any]) -> Iterator[st
     settings = _merge_settings(options, given)
     for candidate in settings.candidates():
         find_network(candidate)
-    load_network = _loader()
+    load_network = loader()
     settings = _with_scale(settings, options.scale, load_network)
     if options.image_path is not None:
         output = options.output_dir or Path(_output_name(options.image_path, settings))
@@ -83,18 +81,6 @@ def _merge_settings(options: InferOptions, given: Mapping[str, Any]) -> SegmentS
         merged["model"] = Path(str(merged["model_path"])).name
     settings = load_block(SegmentSettings, merged)
     return load_block(SegmentSettings, settings.overriding({key: merged[key] for key in given}))
-
-
-def _loader() -> LoadNetwork:
-    """Return what loads each network once; images of different modalities may need different ones."""
-
-    @cache
-    def load(settings: SegmentSettings) -> Network:
-        return Network.of(settings)
-
-    # What the modality changes besides the network does not make it another one.
-    same: dict[str, Any] = {"modality": "auto", "channels": None, "invert": None}
-    return lambda settings: load(settings.model_copy(update=same))
 
 
 def _with_scale(settings: SegmentSettings, scale: float | None, load_network: LoadNetwork) -> SegmentSettings:

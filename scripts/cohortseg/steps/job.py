@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,20 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
         Rules whose failures no longer count once this one is done, since it makes the same in another way.
     """
     log = Path(snakemake.log[0])
-    _log_to(log)
     folder = Path(snakemake.output[0]).parent
     failure = folder / (f"failure.{snakemake.rule}.{part}.json" if part else f"failure.{snakemake.rule}.json")
-    try:
-        step()
-    except CohortsegError as error:
-        _LOGGER.error("%s", error)
-        facts = {"found": error.found, "expected": error.expected, "remedy": error.remedy}
-        _record(failure, snakemake.rule, log, error, facts)
-        sys.exit(2)
-    except Exception as error:
-        _LOGGER.exception("unexpected %s", type(error).__name__)
-        _record(failure, snakemake.rule, log, error, {"message": f"{type(error).__name__}: {error}"})
-        sys.exit(1)
+    with _logging_to(log):
+        try:
+            step()
+        except CohortsegError as error:
+            _LOGGER.error("%s", error)
+            facts = {"found": error.found, "expected": error.expected, "remedy": error.remedy}
+            _record(failure, snakemake.rule, log, error, facts)
+            sys.exit(2)
+        except Exception as error:
+            _LOGGER.exception("unexpected %s", type(error).__name__)
+            _record(failure, snakemake.rule, log, error, {"message": f"{type(error).__name__}: {error}"})
+            sys.exit(1)
     failure.unlink(missing_ok=True)
     for rule in supersedes:
         for superseded in find_failures(folder, rule):
@@ -65,9 +66,20 @@ def _record(path: Path, rule: str, log: Path, error: Exception, facts: dict[str,
     write_json(path, {"rule": rule, "error": type(error).__name__, **facts, "log": str(log)})
 
 
-def _log_to(path: Path) -> None:
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Log to a file and to standard error, then as before: a batch has a log, and each of its jobs its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()]
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True
-    )
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    root.handlers = [file, logging.StreamHandler()]
+    for handler in root.handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        file.close()
+        root.handlers = handlers
+        root.setLevel(level)

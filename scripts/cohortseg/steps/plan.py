@@ -5,6 +5,7 @@ parsing the workflow imports nothing of the engine.
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +24,10 @@ from cohortseg.settings import (
     load_settings,
     parse_sheet,
 )
-from cohortseg.settings.fields import is_url
+from cohortseg.settings.fields import AUTO, is_url
 from cohortseg.settings.sheet import CountPlanes
 from cohortseg.settings.weights import Weights
+from cohortseg.steps.batch_plan import plan_batches_of
 from cohortseg.steps.training import plan_training
 from cohortseg.stores.sheet import read_sheet
 from cohortseg.tiling.stacks import pairs_of
@@ -55,6 +57,19 @@ def count_planes_if_there(image: str, segment: SegmentSettings) -> int:
         return 0
 
 
+def count_pixels(image: str, segment: SegmentSettings) -> int:
+    """Return the pixels of one plane of an image; 0 for one that cannot be opened, whose own job says why."""
+    from cohortseg.stores.images import open_image
+    from cohortseg.stores.location import RemoteLocation
+    from cohortseg.stores.source import PageSelection
+
+    try:
+        with open_image(RemoteLocation(image) if is_url(image) else Path(image), PageSelection.of(segment)) as source:
+            return math.prod(source.shape)
+    except CohortsegError:
+        return 0
+
+
 def make_plan(
     config: Mapping[str, object],
     exists: Callable[[str], bool] = os.path.exists,
@@ -80,7 +95,8 @@ def make_plan(
         `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
         `stacks`, by name: sample and z_index of each plane, in z order; `pairs`, by stack: `lower` and `upper` sample,
         `lower_z` and `upper_z` of each two planes whose cells may be linked; `stitch_decisive`; `compare`, by name of
-        the compared model and of the labelled sample: the same of the sample segmented with that model.
+        the compared model and of the labelled sample: the same of the sample segmented with that model; `batches`, by
+        name: the samples and stacks that one job handles, and the `manifest` that says that it is done.
 
     Raises
     ------
@@ -90,10 +106,11 @@ def make_plan(
     settings = load_settings(config)
     sheet = Path(settings.samples)
     base = str(sheet.absolute().parent)
-    samples = parse_sheet(read_sheet(sheet), base, settings, exists, count_planes)
+    parsed = parse_sheet(read_sheet(sheet), base, settings, exists, count_planes)
+    samples = [_with_parts(sample, settings.part_mpx) for sample in parsed]
     stacks = _stack_plans(samples)
     weights = {sample.sample: _find_networks(sample.segment, exists) for sample in samples}
-    return {
+    plan = {
         "results_version": RESULTS_VERSION,
         "results": settings.results,
         "settings": settings.model_dump(mode="json"),
@@ -104,6 +121,14 @@ def make_plan(
         "training": plan_training(settings, exists),
         "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
     }
+    return plan | {"batches": plan_batches_of(samples, plan, exists)}
+
+
+def _with_parts(sample: Sample, part_mpx: int) -> Sample:
+    """Return a sample with its number of parts, where its size decides."""
+    if sample.scatter != AUTO:
+        return sample
+    return replace(sample, scatter=max(1, math.ceil(count_pixels(sample.image, sample.segment) / (part_mpx * 1e6))))
 
 
 def _compare_plan(

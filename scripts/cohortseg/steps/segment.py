@@ -30,11 +30,17 @@ LoadNetwork = Callable[[SegmentSettings], Network]
 """Gives the network that the settings of a segmentation name, such as `Network.of`."""
 
 _LOGGER = logging.getLogger("cohortseg")
+_OF_THE_NETWORK = ("model", "model_path", "size_model_path", "device", "backend", "precision")
 _PACKAGES = ("torch", "openvino", "numpy", "numba", "tifffile", "zarr", "shapely", "pyarrow")
 
 
 def main(snakemake: Any) -> None:
     """Run the step as a job of the workflow."""
+    run(snakemake, Network.of)
+
+
+def run(snakemake: Any, load_network: LoadNetwork) -> None:
+    """Run the step as one of several in a process, with networks that may be there already."""
 
     def step() -> None:
         use_threads(snakemake.threads)
@@ -44,7 +50,7 @@ def main(snakemake: Any) -> None:
             image_of(snakemake),
             Path(snakemake.output.polygons),
             Path(snakemake.output.metadata),
-            Network.of,
+            load_network,
             settings,
             sample=snakemake.params.sample,
             z_index=snakemake.params.z_index,
@@ -52,6 +58,19 @@ def main(snakemake: Any) -> None:
         )
 
     run_job(snakemake, step, supersedes=("prepare", "segment_part", "gather"))
+
+
+def loader() -> LoadNetwork:
+    """Return what loads each network once, whatever else the settings of an image say."""
+    loaded: dict[SegmentSettings, Network] = {}
+
+    def load(settings: SegmentSettings) -> Network:
+        named = SegmentSettings(**{name: getattr(settings, name) for name in _OF_THE_NETWORK})
+        if named not in loaded:
+            loaded[named] = Network.of(named)
+        return loaded[named]
+
+    return load
 
 
 def segment_file(

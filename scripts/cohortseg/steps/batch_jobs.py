@@ -1,0 +1,155 @@
+"""The jobs of a batch: what each rule would do for each of its images, as plain data.
+
+Imports nothing of the engine: the plan asks for the outputs whenever the workflow is parsed.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """One job of a rule.
+
+    Parameters
+    ----------
+    rule, name
+        The rule, and what tells this job from others of the rule: names its log and its benchmark.
+    inputs, outputs
+        Files by the names that the rule gives them.
+    params
+        As the rule's, without `decisive`.
+    decisive
+        What of the settings decides the result, as data that JSON can hold.
+    """
+
+    rule: str
+    name: str
+    inputs: Mapping[str, str | Sequence[str]]
+    outputs: Mapping[str, str]
+    params: Mapping[str, Any]
+    decisive: Any
+
+    def input_files(self) -> list[str]:
+        """Return all inputs."""
+        return [file for each in self.inputs.values() for file in ([each] if isinstance(each, str) else each)]
+
+
+def jobs_of(plan: Mapping[str, Any], samples: Sequence[str], stacks: Sequence[str]) -> Iterator[BatchJob]:
+    """Yield the jobs of a batch, each after those whose outputs it reads.
+
+    Parameters
+    ----------
+    plan
+        As `steps.plan.make_plan` makes it; that of other samples and stacks may be missing.
+    samples, stacks
+        Those of the batch; the planes of its stacks are among its samples.
+    """
+    for name in samples:
+        yield from _of_sample(plan, name)
+    for name in stacks:
+        yield from _of_stack(plan, name)
+
+
+def manifest_of(
+    plan: Mapping[str, Any], batch: str, samples: Sequence[str], stacks: Sequence[str], exists: Callable[[str], bool]
+) -> str:
+    """Return the file that says that a batch is done.
+
+    Snakemake knows this file of a batch only. Where it is there but a result that it stands for is not, a file with the
+    next number is returned, which is not there, so that the batch runs again and makes what is missing.
+    """
+    folder = Path(plan["results"], "cohort", "batches")
+    numbers = [int(path.name.split(".")[1]) for path in folder.glob(f"{batch}.*.json")]
+    last = max(numbers, default=1)
+    outputs = (file for job in jobs_of(plan, samples, stacks) for file in job.outputs.values())
+    whole = not numbers or all(map(exists, outputs))
+    return str(folder / f"{batch}.{last if whole else last + 1}.json")
+
+
+def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:
+    sample, settings, folder = plan["samples"][name], plan["settings"], f"{plan['results']}/{name}"
+    image = {} if sample["url"] else {"image": sample["image"]}
+    polygons, metadata = f"{folder}/polygons.parquet", f"{folder}/metadata.json"
+    cells = {"polygons": polygons, "metadata": metadata}
+    yield BatchJob(
+        "segment",
+        name,
+        {**image, "checkpoint": sample["model_path"], "size_model": sample["size_model_path"], "intensities": []},
+        cells,
+        {"sample": name, "settings": sample["segment"], "url": sample["url"], "z_index": sample["z_index"]},
+        sample["decisive"],
+    )
+    rasterise = {"rasterise": settings["rasterise"]}
+    others = {"tiff": f"{folder}/mask.tif", "boundaries": f"{folder}/boundaries.zarr"}
+    masks = {key: file for key, file in others.items() if settings["rasterise"][key]}
+    yield BatchJob(
+        "rasterise",
+        name,
+        cells,
+        {"mask": f"{folder}/mask.zarr", **masks},
+        {"sample": name, "settings": rasterise},
+        rasterise,
+    )
+    quantify = {
+        "quantify": settings["quantify"],
+        "report": {"thumbnail_px": settings["report"]["thumbnail_px"]},
+    }
+    yield BatchJob(
+        "quantify",
+        name,
+        {**cells, **image},
+        {"cells": f"{folder}/cells.parquet", "preview": f"{folder}/preview.png"},
+        {"sample": name, "settings": quantify, "url": sample["url"]},
+        quantify,
+    )
+    if sample["labels"]:
+        labels = {**cells, "labels": sample["labels"]}
+        yield BatchJob("evaluate", name, labels, {"evaluation": f"{folder}/evaluation.json"}, {"sample": name}, None)
+
+
+def _of_stack(plan: Mapping[str, Any], stack: str) -> Iterator[BatchJob]:
+    results, planes = plan["results"], plan["stacks"][stack]
+    folder = f"{results}/stacks/{stack}"
+    files = {
+        file: [f"{results}/{plane['sample']}/{name}" for plane in planes]
+        for file, name in (("polygons", "polygons.parquet"), ("metadata", "metadata.json"))
+    }
+    configs = f"{folder}/configs.yml"
+    order = {"stack": stack, "planes": planes}
+    yield BatchJob("assemble", stack, {"metadata": files["metadata"]}, {"configs": configs}, order, planes)
+    overlaps = []
+    for pair in plan["pairs"][stack]:
+        name = f"{pair['lower_z']}_{pair['upper_z']}"
+        overlaps.append(f"{folder}/overlaps/{name}.parquet")
+        folders = [f"{results}/{pair[plane]}" for plane in ("lower", "upper")]
+        inputs = {
+            "polygons": [f"{each}/polygons.parquet" for each in folders],
+            "metadata": [f"{each}/metadata.json" for each in folders],
+        }
+        yield BatchJob("overlaps", f"{stack}.{name}", inputs, {"overlaps": overlaps[-1]}, {"pair": name}, None)
+    settings = {key: plan["settings"][key] for key in ("stitch", "rasterise")}
+    images = [plan["samples"][plane["sample"]]["image"] for plane in planes]
+    yield BatchJob(
+        "stitch",
+        stack,
+        {"configs": configs, **files, "overlaps": overlaps, "images": list(dict.fromkeys(filter(None, images)))},
+        {
+            "polygons3d": f"{folder}/3d_polygons.parquet",
+            "objects": f"{folder}/objects.parquet",
+            "mask3d": f"{folder}/3d_mask.zarr",
+            "link_report": f"{folder}/link_report.json",
+            "through_z": f"{folder}/through_z.png",
+        },
+        {"stack": stack, "settings": settings},
+        {"stitch": plan["stitch_decisive"], "rasterise": settings["rasterise"]},
+    )
+
+
+def stamp_of(file: str) -> list[int]:
+    """Return what tells a file, or a folder, from what it was before: its size, and when it was written."""
+    found = os.stat(file)
+    return [found.st_size, found.st_mtime_ns]

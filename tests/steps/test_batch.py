@@ -1,0 +1,152 @@
+"""Step batch: what each rule would do for each image, in one process."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cohortseg.errors import ImageError
+from cohortseg.networks import Network
+from cohortseg.steps import segment
+from cohortseg.steps.batch import run_batch
+from cohortseg.steps.batch_jobs import BatchJob, jobs_of, manifest_of
+from cohortseg.steps.plan import RESULTS_VERSION, make_plan
+
+TINY = Path(__file__).resolve().parents[1] / "data" / "cohort"
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working directory with the tiny cohort: a stack of two planes, and an image with ground truth."""
+    shutil.copytree(TINY, tmp_path / "cohort")
+    monkeypatch.chdir(tmp_path / "cohort")
+    return tmp_path / "cohort"
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the settings that networks are loaded with from here on."""
+    seen: list[Any] = []
+    load = Network.of
+
+    def of(settings: Any) -> Network:
+        seen.append(settings)
+        return load(settings)
+
+    monkeypatch.setattr(segment.Network, "of", of)
+    return seen
+
+
+def planned(**changes: Any) -> dict[str, Any]:
+    pipeline = {"infer_size": 128, "overlap_margin": 16}
+    config = {"samples": "samples.tsv", "device": "cpu", "diameter": 20, "batch": 3, "pipeline": pipeline}
+    return make_plan({**config, "stitch": {"num_process": 0, "z_step_um": 2}, **changes})
+
+
+def jobs(plan: dict[str, Any]) -> Iterator[BatchJob]:
+    (batch,) = plan["batches"].values()
+    return jobs_of(plan, batch["samples"], batch["stacks"])
+
+
+def run(plan: dict[str, Any]) -> None:
+    run_batch(jobs(plan), RESULTS_VERSION, threads=1)
+
+
+def times(plan: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Return when the first output of each job was written."""
+    return {(job.rule, job.name): Path(next(iter(job.outputs.values()))).stat().st_mtime_ns for job in jobs(plan)}
+
+
+def changed(before: dict[tuple[str, str], int], after: dict[tuple[str, str], int]) -> set[tuple[str, str]]:
+    return {job for job, time in after.items() if time != before[job]}
+
+
+def test_a_batch_makes_all_with_one_network_and_then_nothing(cohort: Path, loaded: list[Any]) -> None:
+    plan = planned()
+    run(plan)
+    assert len(loaded) == 1, "rows with settings of their own share the network"
+    for job in jobs(plan):
+        assert all((cohort / file).exists() for file in job.outputs.values()), job.rule
+        assert (cohort / "benchmarks" / job.rule / f"{job.name}.tsv").is_file()
+        assert (cohort / "logs" / job.rule / f"{job.name}.log").is_file()
+    before = times(plan)
+    run(plan)
+    assert changed(before, times(plan)) == set()
+
+
+def test_what_changes_is_made_again_with_what_depends_on_it(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plan = planned()
+    run(plan)
+    before = times(plan)
+    (cohort / "results" / "z1" / "cells.parquet").unlink()
+    run(plan)
+    assert changed(before, times(plan)) == {("quantify", "z1")}
+    before = times(plan)
+    (cohort / "images" / "lone.tif").touch()
+    run(plan)
+    lone = {(rule, "lone") for rule in ("segment", "rasterise", "quantify", "evaluate")}
+    assert changed(before, times(plan)) == lone
+    before = times(plan)
+    run(planned(stitch={"num_process": 0, "z_step_um": 2, "iou_threshold": 0.3}))
+    assert changed(before, times(plan)) == {("stitch", "pair")}
+    (cohort / "results" / "lone" / "batch.json").write_text("{", encoding="utf-8")
+    before = times(plan)
+    run(planned(stitch={"num_process": 0, "z_step_um": 2, "iou_threshold": 0.3}))
+    assert changed(before, times(plan)) == lone
+    assert "its steps are done again" in caplog.text
+
+
+def test_a_bad_plane_costs_itself_and_its_stack_only(cohort: Path) -> None:
+    plan = planned()
+    run(plan)
+    before = times(plan)
+    image = cohort / "images" / "z1.tif"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:2000])
+    with pytest.raises(ImageError, match=r"^segment of z1 failed; what does not depend"):
+        run(plan)
+    left = {path.name for path in (cohort / "results" / "z1").iterdir()}
+    assert left == {"failure.segment.json", "batch.json"}, "nothing old is taken for new"
+    assert [path.name for path in (cohort / "results" / "stacks" / "pair").iterdir() if path.suffix == ".parquet"] == []
+    assert not list((cohort / "results" / "z0").glob("failure.*"))
+    image.write_bytes(whole)
+    run(plan)
+    assert {name for _, name in changed(before, times(plan))} == {"z1", "pair", "pair.0_1"}
+    assert not list((cohort / "results" / "z1").glob("failure.*"))
+
+
+def test_a_result_that_went_missing_asks_for_the_next_manifest(cohort: Path) -> None:
+    plan = planned()
+    first = str(Path("results/cohort/batches/0000.1.json"))
+    names = plan["batches"]["0000"]
+    assert names == {"samples": ["z0", "z1", "lone"], "stacks": ["pair"], "manifest": first}
+    run(plan)
+    Path(first).parent.mkdir(parents=True)
+    Path(first).write_text("{}", encoding="utf-8")
+    assert planned()["batches"]["0000"]["manifest"] == first
+    shutil.rmtree(cohort / "results" / "z0" / "mask.zarr")
+    second = str(Path("results/cohort/batches/0000.2.json"))
+    assert planned()["batches"]["0000"]["manifest"] == second
+    assert manifest_of(plan, "0000", names["samples"], names["stacks"], lambda _: True) == first, "a job trusts"
+
+
+def test_the_manifest_is_the_last_thing_and_the_only_one(cohort: Path, job: Callable[..., Any]) -> None:
+    from cohortseg.steps import batch
+
+    plan = planned()
+    snakemake = job(
+        "batch", input={}, output={"manifest": "0000.2.json"},
+        batch="0000", results_version=RESULTS_VERSION, plan=plan, samples=["lone"], stacks=[],
+    )  # fmt: skip
+    manifest = Path(snakemake.output.manifest)
+    manifest.parent.mkdir(parents=True)
+    (manifest.parent / "0000.1.json").write_text("{}", encoding="utf-8")
+    batch.main(snakemake)
+    assert [path.name for path in manifest.parent.iterdir()] == ["0000.2.json"]
+    assert json.loads(manifest.read_text(encoding="utf-8")) == {"samples": ["lone"], "stacks": []}
+    assert (cohort / "results" / "lone" / "evaluation.json").is_file()
+    log = Path(snakemake.log[0]).read_text(encoding="utf-8")
+    assert "4 steps were done now, 0 before" in log, "the batch's own log goes on after those of its jobs"
