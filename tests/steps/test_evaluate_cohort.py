@@ -32,12 +32,12 @@ def test_tables_and_curves_of_all_samples_are_written(
         input={},
         output={"evaluation": "evaluation.tsv", "summary": "evaluation_summary.tsv", "curves": "evaluation.png"},
         samples=["one", "two"],
-        results=str(tmp_path),
     )
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        shutil.copy(evaluation, tmp_path / name / "evaluation.json")
-        shutil.copy(sample.metadata, tmp_path / name / "metadata.json")
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        shutil.copy(evaluation, folder / "evaluation.json")
+        shutil.copy(sample.metadata, folder / "metadata.json")
     evaluate_cohort.main(snakemake)
     table = pd.read_csv(snakemake.output.evaluation, sep="\t")
     found = json.loads(evaluation.read_text())

@@ -21,7 +21,6 @@ rule evaluate_cohort:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         samples=LABELLED,
-        results=RESULTS,
         results_version=VERSION,
     script:
         "../../scripts/evaluate_cohort.py"

@@ -15,12 +15,14 @@ def main(snakemake: Any) -> None:
     """Run the step as a job of the workflow."""
 
     def step() -> None:
-        folders = {sample: Path(snakemake.params.results, sample) for sample in snakemake.params.samples}
-        images = [
-            read_scored(folder / "evaluation.json", read_json(folder / "metadata.json"), sample=sample)
-            for sample, folder in folders.items()
-        ]
         output = snakemake.output
+        results = Path(output.evaluation).parent.parent
+        images = [
+            read_scored(
+                results / sample / "evaluation.json", read_json(results / sample / "metadata.json"), sample=sample
+            )
+            for sample in snakemake.params.samples
+        ]
         write_evaluations(images, Path(output.evaluation), Path(output.summary), Path(output.curves))
 
     run_job(snakemake, step)
