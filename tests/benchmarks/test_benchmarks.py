@@ -161,3 +161,10 @@ def test_the_cost_of_a_network_is_that_of_its_layers() -> None:
     assert finest < cost.flop < 5 * finest
     speed = Speed(flop_per_s=100, memory_bytes_per_s=10, bus_bytes_per_s=5, bytes_per_value=2)
     assert speed.floors_s(Cost(flop=7, values=3), 50) == (3.5, 30.0, 200.0)
+
+
+def test_a_cohort_of_many_images_is_counted(tmp_path: Path) -> None:
+    printed = run("workflow.py", "many", "--images", "6", "--batch", "3", "--scratch", str(tmp_path))
+    found = dict(rows(printed)[2:])
+    assert "6 done" in printed
+    assert found["jobs"] == "4", "two batches, the benchmarks and the report"
