@@ -192,11 +192,27 @@ def test_a_batch_cannot_wait_for_the_cohort() -> None:
         make_plan(CONFIG | {"batch": 2, "normalise": {"policy": "cohort"}})
 
 
+def scatter_of(folder: Path, *, trusting: bool = False) -> dict[str, int]:
+    plan = make_plan(CONFIG | {"scatter": "auto", "part_mpx": 1}, lambda _: True, trusting=trusting)
+    return {name: sample["scatter"] for name, sample in plan["samples"].items()}
+
+
 def test_an_images_size_decides_how_many_parts_it_has(folder: Path) -> None:
     tifffile.imwrite(folder / "wide.tif", np.zeros((1000, 2500), np.uint8))
     sheet_of(folder, "sample\timage\tscatter", "wide\t../wide.tif\t", "given\t../wide.tif\t7", "bad\t../a.tif\t")
-    scatter = {
-        name: facts["scatter"]
-        for name, facts in make_plan(CONFIG | {"scatter": "auto", "part_mpx": 1})["samples"].items()
-    }
-    assert scatter == {"wide": 3, "given": 7, "bad": 1}
+    assert scatter_of(folder) == {"wide": 3, "given": 7, "bad": 1}
+
+
+def test_a_job_takes_the_sizes_that_the_main_process_found(folder: Path) -> None:
+    image = folder / "wide.tif"
+    tifffile.imwrite(image, np.zeros((1000, 2500), np.uint8))
+    sheet_of(folder, "sample\timage", "wide\t../wide.tif")
+    assert scatter_of(folder) == {"wide": 3}
+    image.unlink()
+    assert scatter_of(folder, trusting=True) == {"wide": 3}, "gone meanwhile: the jobs of its parts say so"
+    tifffile.imwrite(image, np.zeros((1000, 4500), np.uint8))
+    assert scatter_of(folder, trusting=True) == {"wide": 3}
+    assert scatter_of(folder) == {"wide": 5}
+    for damaged in ("{", "[]", json.dumps({"x": 3})):
+        (folder / ".snakemake" / "cohortseg" / "pixels.json").write_text(damaged, encoding="utf-8")
+        assert scatter_of(folder) == {"wide": 5}

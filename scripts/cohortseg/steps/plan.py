@@ -5,7 +5,6 @@ parsing the workflow imports nothing of the engine.
 """
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +23,11 @@ from cohortseg.settings import (
     load_settings,
     parse_sheet,
 )
-from cohortseg.settings.fields import AUTO, is_url
+from cohortseg.settings.fields import is_url
 from cohortseg.settings.sheet import CountPlanes
 from cohortseg.settings.weights import Weights
 from cohortseg.steps.batch_plan import plan_batches_of
+from cohortseg.steps.parts import with_parts
 from cohortseg.steps.training import plan_training
 from cohortseg.stores.sheet import read_sheet
 from cohortseg.tiling.stacks import pairs_of
@@ -57,23 +57,12 @@ def count_planes_if_there(image: str, segment: SegmentSettings) -> int:
         return 0
 
 
-def count_pixels(image: str, segment: SegmentSettings) -> int:
-    """Return the pixels of one plane of an image; 0 for one that cannot be opened, whose own job says why."""
-    from cohortseg.stores.images import open_image
-    from cohortseg.stores.location import RemoteLocation
-    from cohortseg.stores.source import PageSelection
-
-    try:
-        with open_image(RemoteLocation(image) if is_url(image) else Path(image), PageSelection.of(segment)) as source:
-            return math.prod(source.shape)
-    except CohortsegError:
-        return 0
-
-
 def make_plan(
     config: Mapping[str, object],
     exists: Callable[[str], bool] = os.path.exists,
     count_planes: CountPlanes = count_planes,
+    *,
+    trusting: bool = False,
 ) -> dict[str, Any]:
     """Return what the workflow has to do, as data that JSON can hold.
 
@@ -85,6 +74,8 @@ def make_plan(
         Whether a path is there.
     count_planes
         How many planes a file has, for rows of which `plane` is all.
+    trusting
+        Sizes of images that an earlier plan found hold.
 
     Returns
     -------
@@ -107,7 +98,7 @@ def make_plan(
     sheet = Path(settings.samples)
     base = str(sheet.absolute().parent)
     parsed = parse_sheet(read_sheet(sheet), base, settings, exists, count_planes)
-    samples = [_with_parts(sample, settings.part_mpx) for sample in parsed]
+    samples = with_parts(parsed, settings.part_mpx, trusting=trusting)
     stacks = _stack_plans(samples)
     weights = {sample.sample: _find_networks(sample.segment, exists) for sample in samples}
     plan = {
@@ -122,13 +113,6 @@ def make_plan(
         "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
     }
     return plan | {"batches": plan_batches_of(samples, plan, exists)}
-
-
-def _with_parts(sample: Sample, part_mpx: int) -> Sample:
-    """Return a sample with its number of parts, where its size decides."""
-    if sample.scatter != AUTO:
-        return sample
-    return replace(sample, scatter=max(1, math.ceil(count_pixels(sample.image, sample.segment) / (part_mpx * 1e6))))
 
 
 def _compare_plan(
@@ -206,7 +190,8 @@ def main(arguments: Sequence[str]) -> int:
     trusting = "--trust-files" in arguments
     try:
         config = json.load(sys.stdin)
-        plan = make_plan(config, lambda _: True, count_planes_if_there) if trusting else make_plan(config)
+        trusted = (lambda _: True, count_planes_if_there) if trusting else ()
+        plan = make_plan(config, *trusted, trusting=trusting)
         json.dump(plan, sys.stdout)
     except CohortsegError as error:
         print(error, file=sys.stderr)
