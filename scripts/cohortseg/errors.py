@@ -69,3 +69,7 @@ class TableError(CohortsegError, ValueError):
 
 class StackError(CohortsegError, ValueError):
     """The planes of a 3D stack do not fit together."""
+
+
+class ArchiveError(CohortsegError, ValueError):
+    """Something that is to be packed lies elsewhere, or is a link."""

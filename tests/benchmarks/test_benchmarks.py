@@ -168,3 +168,51 @@ def test_a_cohort_of_many_images_is_counted(tmp_path: Path) -> None:
     found = dict(rows(printed)[2:])
     assert "6 done" in printed
     assert found["jobs"] == "4", "two batches, the benchmarks and the report"
+
+
+def test_the_plan_counts_the_files_of_a_mask_as_they_are_written(tmp_path: Path) -> None:
+    from plan import Figures, mask_files
+
+    from cohortseg.stores.labels import LabelLayout, write_labels
+
+    side = 300
+    labels = np.ones((side, side), np.uint32)
+    write_labels(
+        tmp_path / "mask.zarr",
+        labels.shape,
+        lambda box: labels[box.slices],
+        layout=LabelLayout("a", 64, 128, None, None),
+        workers=1,
+    )
+    written = [path for path in (tmp_path / "mask.zarr").rglob("*") if path.is_file()]
+    # Snakemake adds one more.
+    assert mask_files(Figures(side_px=side, shard_px=128, chunk_px=64)) == len(written) + 1
+
+
+def test_the_plan_names_the_part_that_is_busy_longest() -> None:
+    from plan import Figures, on_cpu, parts
+
+    def slowest(figures: Figures) -> str:
+        hours = parts(figures)
+        return max(hours, key=lambda part: hours[part])
+
+    assert slowest(on_cpu(Figures())) == "devices: the network"
+    assert slowest(Figures()) == "cores beside the devices: the rest of the segmentation"
+    assert slowest(Figures(rest_core_s_per_mpx=0, read_gb_per_s=0.1)) == "storage, reading"
+    assert slowest(Figures(rest_core_s_per_mpx=0, jobs_per_s=0.01)) == "scheduler: submitting"
+    one, ten = (parts(Figures(slides=slides))["storage, writing"] for slides in (1000, 10_000))
+    assert ten == pytest.approx(10 * one)
+    network = parts(on_cpu(Figures(start_s=0)))["devices: the network"]
+    assert network == pytest.approx(10_000 * 1600 / 1.12 / 64 / 3600)
+
+
+def test_the_plan_prints_every_figure_that_it_was_made_from() -> None:
+    from dataclasses import fields
+
+    from plan import Figures
+
+    printed = run("plan.py", "--slides", "300", "--device-s", "22")
+    told = {row[0]: row[1] for row in rows(printed)}
+    assert (told["slides"], told["device_s"]) == ("300", "22")
+    assert {field.name for field in fields(Figures)} <= set(told)
+    assert printed.startswith("300 slides of 40,000 × 40,000 px on 64 devices.")

@@ -10,6 +10,7 @@ import pytest
 
 from cohortseg.errors import ImageError
 from cohortseg.steps.job import find_failures, run_job
+from cohortseg.steps.provenance import code_facts, describe_code
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,9 @@ def test_a_users_error_ends_with_status_2_and_is_kept_for_the_report(quantify: A
         "remedy": "Copy it again.",
         "log": str(log),
     }
-    assert log.read_text().count("\n") == 1
+    made_by, error = log.read_text().splitlines()
+    assert describe_code(code_facts()) in made_by
+    assert "ERROR a.tif is cut short" in error
 
 
 def test_any_other_error_ends_with_status_1_and_its_traceback_in_the_log(quantify: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from cohortseg.settings import QuantifySettings, Settings
 from cohortseg.steps import report
+from cohortseg.steps.provenance import code_facts, describe_code
 from cohortseg.steps.quantify import quantify_file
 from cohortseg.steps.report import write_report
 
@@ -77,6 +79,18 @@ def test_the_page_and_the_tables_hold_all_samples(sample: Any, plan: dict[str, A
     page = Path(snakemake.output.report).read_text()
     for text in ("cut.tif is cut short", "Copy the image again.", "good", "later"):
         assert text in page
+    assert describe_code(code_facts()).removeprefix("cohortseg ") in page
+
+
+def test_versions_that_differ_between_samples_are_all_told(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "good", results / "later")
+    facts = json.loads((results / "later" / "metadata.json").read_text())
+    facts["versions"]["numpy"], facts["code"]["commit"] = "1.99.1", "0123456789abcdef"
+    (results / "later" / "metadata.json").write_text(json.dumps(facts))
+    summary_of(plan, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert f"{version('numpy')}, 1.99.1" in page
+    assert "commit 0123456789ab" in page
 
 
 def test_the_failure_of_a_job_that_is_not_asked_for_any_more_does_not_count(

@@ -1,5 +1,6 @@
 """Step segment: an image file in, polygons.parquet and metadata.json out."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from cohortseg.networks import Network, use_threads
 from cohortseg.settings import SegmentSettings, Settings
 from cohortseg.shapes import rasterise_into
 from cohortseg.steps import segment
+from cohortseg.steps.provenance import code_facts
 from cohortseg.steps.segment import segment_file, warn_of_unused
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import PageSelection
@@ -109,6 +111,9 @@ def test_metadata_states_everything_that_was_done(sample: Any, network: Network,
     assert facts["seam_audit"]["findings"] == []
     assert facts["versions"]["cohortseg"] == cohortseg.__version__
     assert facts["versions"]["torch"] == version("torch")
+    assert facts["code"] == code_facts()
+    size, sha256 = sample.image.stat().st_size, hashlib.sha256(sample.image.read_bytes()).hexdigest()
+    assert facts["image_checksum"] == {"size_bytes": size, "sha256": sha256, "sampled_sha256": None}
     assert facts["counts"]["cells"] == len(geopandas.read_parquet(sample.polygons))
     assert facts["counts"]["tiles"] > 1
     stages = {"normalise", "diameter", "read", "wait_for_tiles", "forward", "blend", "postprocess", "wait_for_windows"}

@@ -24,6 +24,7 @@ from cohortseg.settings import RasteriseSettings, StitchSettings
 from cohortseg.steps import stitch
 from cohortseg.steps.assemble import write_configs
 from cohortseg.steps.overlaps import overlap_files
+from cohortseg.steps.provenance import code_facts
 from cohortseg.steps.stitch import stitch_folder
 from cohortseg.stores.labels import open_labels
 from cohortseg.stores.polygons import PolygonWriter
@@ -103,6 +104,20 @@ def test_planes_at_an_even_spacing_are_slices_without_gaps_at_their_real_distanc
     assert scale == [1.5, 0.5, 0.5]
     report = json.loads((stack / "link_report.json").read_text())
     assert report["mask"] == {"first_z_index": 10, "z_index_step": 3, "slices": 3}
+
+
+def test_the_link_report_tells_what_made_it_and_from_what(stack: Path) -> None:
+    metadata = stack / "low" / "metadata.json"
+    code, checksum = {"version": "0.1.0", "commit": "abc", "modified": False}, {"size_bytes": 7, "sha256": "def"}
+    told = {"sample": "low", "code": code, "image_checksum": checksum, "model": {"sha256": "123"}}
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | told))
+    stitch_folder(stack, None, {})
+    report = json.loads((stack / "link_report.json").read_text())
+    assert report["code"] == code_facts()
+    assert report["settings"]["iou_threshold"] == 0.5
+    low = {"sample": "low", "image_checksum": checksum, "model_sha256": "123", "code": code}
+    assert report["made_from"][0] == low
+    assert [plane["code"] for plane in report["made_from"][1:]] == [None, None]
 
 
 def test_a_cell_missing_from_a_plane_goes_on_across_the_gap(stack: Path) -> None:

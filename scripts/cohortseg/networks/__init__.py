@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cohortseg.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-    from cohortseg.networks.devices import pick_device, use_threads
+    from cohortseg.networks.devices import pick_device, use_own_gpu, use_threads
     from cohortseg.networks.forward import Network
     from cohortseg.networks.models import find_checkpoint
     from cohortseg.networks.size import SizeModel, load_size_model
@@ -19,6 +19,7 @@ __all__ = [
     "load_size_model",
     "pick_device",
     "save_checkpoint",
+    "use_own_gpu",
     "use_threads",
 ]
 
@@ -31,6 +32,7 @@ _PLACES = {
     "load_size_model": "size",
     "pick_device": "devices",
     "save_checkpoint": "checkpoint",
+    "use_own_gpu": "devices",
     "use_threads": "devices",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -12,14 +13,23 @@ from cohortseg.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
+    from cohortseg.networks.claims import GpuClaim
+
+_LOGGER = logging.getLogger("cohortseg")
+
 # What the drivers of NVIDIA, of AMD and of Windows' Linux make where they see a GPU.
 _GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 _asked_threads: int | None = None
+_wants_own_gpu = False
+_claim: GpuClaim | None = None
 
 
 def pick_device(name: str) -> torch.device:
     """Return the device for `auto`, `cuda` or `cpu`; auto takes a GPU where there is one.
+
+    The GPU is the first that `CUDA_VISIBLE_DEVICES` leaves; in a process that called `use_own_gpu`, the one that it
+    holds.
 
     Raises
     ------
@@ -28,15 +38,17 @@ def pick_device(name: str) -> torch.device:
     """
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", _own_gpu()) if _wants_own_gpu else torch.device("cuda")
+    if name == "cuda":
         raise DeviceError(
             "device 'cuda' was asked for, but no GPU can be used here",
-            f"torch {torch.__version__} reports {torch.cuda.device_count()} GPUs",
-            "Set device: cpu or device: auto, or run on a machine with a GPU and a CUDA build of torch.",
+            _seen(),
+            "Set device: cpu or device: auto, or run on a machine with a GPU, its driver and a CUDA build of torch.",
         )
-    return torch.device(name)
+    if name == "auto":
+        _warn_of_a_lost_gpu()
+    return torch.device("cpu")
 
 
 def is_gpu(name: str) -> bool:
@@ -47,10 +59,76 @@ def is_gpu(name: str) -> bool:
     DeviceError
         As `pick_device` does.
     """
-    linux_without_driver = sys.platform == "linux" and not any(Path(file).exists() for file in _GPU_FILES)
-    if name == "cpu" or (name == "auto" and linux_without_driver):
+    if name == "auto" and sys.platform == "linux" and not _drivers():
+        _warn_of_a_lost_gpu()
         return False
-    return pick_device(name).type == "cuda"
+    return name != "cpu" and pick_device(name).type == "cuda"
+
+
+def use_own_gpu() -> None:
+    """Let this process, once it needs a GPU, take one that no other such process of this user has, or wait for one.
+
+    So the jobs of a workflow spread over the GPUs of a workstation. A single GPU in `CUDA_VISIBLE_DEVICES` was given to
+    the job, as schedulers do: it is used without waiting.
+    """
+    global _wants_own_gpu
+    _wants_own_gpu = True
+
+
+def _own_gpu() -> int:
+    """Return the index of the GPU that this process holds, taken when it is first asked for."""
+    global _claim
+    if _claim is None:
+        import torch
+
+        from cohortseg.networks.claims import claim_gpu, lock_folder
+
+        gpus = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
+        _claim = claim_gpu(gpus, lock_folder(), given=len(_given_gpus() or ()) == 1)
+        # Pinned memory and whatever names no device goes to the current one.
+        torch.cuda.set_device(_claim.index)
+        _LOGGER.info("GPU %d of %d: %s", _claim.index, len(gpus), torch.cuda.get_device_name(_claim.index))
+    return _claim.index
+
+
+def _given_gpus() -> list[str] | None:
+    """Return what `CUDA_VISIBLE_DEVICES` names, up to the first that is none, as CUDA reads it; None: it is not set."""
+    text = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    hidden = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+    return names[:hidden]
+
+
+def _drivers() -> list[str]:
+    return [file for file in _GPU_FILES if Path(file).exists()]
+
+
+def _seen() -> str:
+    """Return what there is to see of GPUs, for messages."""
+    import torch
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    build = torch.version.cuda or torch.version.hip
+    return ", ".join(
+        [
+            f"torch {torch.__version__} ({f'built for {build}' if build else 'a build without GPUs'})"
+            f" sees {torch.cuda.device_count()} GPUs",
+            "CUDA_VISIBLE_DEVICES is " + ("not set" if given is None else repr(given)),
+            f"of the drivers' files {' '.join(_GPU_FILES)} there is {' '.join(_drivers()) or 'none'}",
+        ]
+    )
+
+
+def _warn_of_a_lost_gpu() -> None:
+    """Say so where a GPU was given to this process and `auto` takes the CPU all the same."""
+    given = _given_gpus()
+    if given:
+        _LOGGER.warning(
+            "CUDA_VISIBLE_DEVICES gives GPU %s to this process, but none can be used; the network runs on the CPU. "
+            "device: cuda fails here, and says what is to be seen.", ", ".join(given),
+        )  # fmt: skip
 
 
 def device_name(device: torch.device) -> str:

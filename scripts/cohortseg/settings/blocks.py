@@ -156,3 +156,17 @@ class ReportSettings(FrozenModel):
 
     title: str = setting("cohortseg report", "Title of the report.", min_length=1, max_length=200)
     thumbnail_px: int = setting(512, "Longer side of each sample's picture.", unit="px", ge=64, le=4096)
+
+
+class ArchiveSettings(FrozenModel):
+    """What the archive of the results says of itself, besides what was done."""
+
+    license: str | None = setting(
+        None,
+        "Licence of the results: an SPDX name such as CC-BY-4.0, or a URL; null: none is stated.",
+        pattern=r"^(https?://\S+|[A-Za-z0-9.+-]+)$",
+        max_length=200,
+    )
+    creator: str | None = setting(
+        None, "Who made the results, as they are to be cited; null: nobody is named.", min_length=1, max_length=1000
+    )

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cohortseg.settings.blocks import (
+    ArchiveSettings,
     PipelineSettings,
     PostprocessSettings,
     QuantifySettings,
@@ -178,6 +179,7 @@ class Settings(SegmentSettings):
     quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)
     stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings, description=ArchiveSettings.__doc__)
     compare: CompareSettings = Field(default_factory=CompareSettings, description=CompareSettings.__doc__)
     training: WorkflowTraining = Field(default_factory=WorkflowTraining, description=WorkflowTraining.__doc__)
 

@@ -56,6 +56,7 @@ def gather(
         "scatter": len(parts),
         "counts": _sums([told["counts"] for told in facts]),
         "seconds": _sums([prepared["seconds"], *(told["seconds"] for told in facts)]),
+        "image_checksum": prepared["image_checksum"],
         "peak_memory_bytes": _largest([prepared["peak_memory_bytes"], *(told["peak_memory_bytes"] for told in facts)]),
         "seam_audit": SeamAudit.merged([told["seam_audit_state"] for told in facts]).result(),
     }

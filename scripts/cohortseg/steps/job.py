@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError
+from cohortseg.networks import use_own_gpu
+from cohortseg.steps.provenance import code_facts, describe_code
 from cohortseg.stores.location import Location, RemoteLocation
 from cohortseg.stores.tables import write_json
 
@@ -16,6 +18,8 @@ _LOGGER = logging.getLogger("cohortseg")
 
 def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", supersedes: Sequence[str] = ()) -> None:
     """Run the step of a rule, logging to the rule's log file and to standard error.
+
+    Where it needs a GPU, it takes one that no other job has.
 
     A failure ends the process with status 2 (an error that the user can act on, logged as one line) or 1 (any other,
     with its traceback), and leaves `failure.<rule>.json` beside the outputs, which the report reads; a success
@@ -34,6 +38,8 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
     folder = Path(snakemake.output[0]).parent
     failure = folder / (f"failure.{snakemake.rule}.{part}.json" if part else f"failure.{snakemake.rule}.json")
     with _logging_to(log):
+        _LOGGER.info("%s: %s", snakemake.rule, describe_code(code_facts()))
+        use_own_gpu()
         try:
             step()
         except CohortsegError as error:

@@ -13,7 +13,8 @@ from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.cohort_intensities import settled
 from cohortseg.steps.job import image_of, run_job
-from cohortseg.steps.segment import LoadNetwork, tell_modality, warn_of_unused
+from cohortseg.steps.segment import LoadNetwork, describe_checksum, tell_modality, warn_of_unused
+from cohortseg.stores.checksum import checksum_beside
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
 from cohortseg.stores.source import PageSelection
@@ -41,21 +42,23 @@ def main(snakemake: Any) -> None:
 def prepare_file(
     image: Location, prepared: Path, load_network: LoadNetwork, settings: SegmentSettings, *, sample: str
 ) -> None:
-    """Write modality, percentiles and diameter of an image file, and what measuring them took, to `prepared`."""
+    """Write modality, percentiles, diameter and checksum of an image file, and what that took, to `prepared`."""
     tally = Tally()
-    with open_image(image, PageSelection.of(settings)) as source:
+    with open_image(image, PageSelection.of(settings)) as source, checksum_beside(image) as checksum:
         modality = tell_modality(source, settings, sample, tally)
         settings = settings.resolved(modality.name)
         network = load_network(settings)
         warn_of_unused(source, settings, sample)
         with tally.timed("total"):
             found = prepare(source, network, settings, tally)
+        told = describe_checksum(checksum.result())
     write_json(
         prepared,
         {
             "modality": asdict(modality),
             "normalisation": asdict(found.normalisation),
             "diameter": asdict(found.diameter),
+            "image_checksum": told,
             "seconds": tally.seconds_s,
             "peak_memory_bytes": tally.peak_memory_bytes,
         },

@@ -21,6 +21,7 @@ from cohortseg.report import (
 from cohortseg.segment.intensities import Intensities, cohort_medians, drift
 from cohortseg.steps.benchmarks import read_benchmarks
 from cohortseg.steps.job import find_failures, run_job
+from cohortseg.steps.provenance import describe_code
 from cohortseg.stores.tables import read_json, read_parquet, read_tsv, write_bytes, write_parquet, write_tsv
 
 _SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "evaluate")
@@ -50,13 +51,23 @@ def write_report(plan: Mapping[str, Any], *, summary: Path, cells: Path, report:
     samples = tuple(_read_sample(results / name, name, facts) for name, facts in plan["samples"].items())
     samples = _with_drift(samples, summary.parent / "intensities.tsv")
     stacks = tuple(_read_stack(results, name, planes) for name, planes in plan["stacks"].items())
-    versions = [sample.metadata["versions"] for sample in samples if "versions" in sample.metadata]
     title = plan["settings"]["report"]["title"]
     benchmarks = read_benchmarks(summary.parent / "benchmarks.tsv")
-    data = ReportData(title, samples, stacks, plan["settings"], versions[0] if versions else {}, benchmarks)
+    data = ReportData(title, samples, stacks, plan["settings"], _versions(samples), benchmarks)
     write_tsv(summary, summarise(samples))
     write_parquet(cells, _all_cells(results, [sample.sample for sample in samples if sample.status == "ok"]))
     write_bytes(report, render_report(data).encode())
+
+
+def _versions(samples: Sequence[SampleResult]) -> dict[str, str]:
+    """Return the versions that the samples were segmented with, of cohortseg with its commit; several by commas."""
+    found: dict[str, dict[str, None]] = {}
+    for sample in samples:
+        facts = sample.metadata
+        code = {"cohortseg": describe_code(facts["code"]).removeprefix("cohortseg ")} if "code" in facts else {}
+        for name, version in {**facts.get("versions", {}), **code}.items():
+            found.setdefault(name, {})[version] = None
+    return {name: ", ".join(versions) for name, versions in found.items()}
 
 
 def _read_sample(folder: Path, name: str, facts: Mapping[str, Any]) -> SampleResult:

@@ -19,6 +19,8 @@ from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.cohort_intensities import settled
 from cohortseg.steps.job import image_of, run_job
 from cohortseg.steps.progress import log_progress
+from cohortseg.steps.provenance import code_facts
+from cohortseg.stores.checksum import Checksum, checksum_beside
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
 from cohortseg.stores.polygons import PolygonWriter
@@ -89,7 +91,7 @@ def segment_file(
     The image is opened first, since its modality may decide what network is loaded, and with what settings it runs.
     """
     tally = Tally()
-    with open_image(image, PageSelection.of(settings)) as source:
+    with open_image(image, PageSelection.of(settings)) as source, checksum_beside(image) as checksum:
         modality = tell_modality(source, settings, sample, tally)
         settings = settings.resolved(modality.name)
         warn_of_unused(source, settings, sample)
@@ -100,7 +102,8 @@ def segment_file(
             log_start(task, prepared.diameter, sample)
             audit = write_cells(task, polygons, tally, on_progress)
         facts = describe(task, network, prepared.diameter, modality, tally)
-    facts = {"sample": sample, "z_index": z_index, **facts, "seam_audit": audit.result()}
+        told = describe_checksum(checksum.result())
+    facts = {"sample": sample, "z_index": z_index, **facts, "image_checksum": told, "seam_audit": audit.result()}
     write_json(metadata, facts)
     log_outcome(facts)
     return tally
@@ -188,8 +191,14 @@ def describe(task: Task, network: Network, diameter: Diameter, modality: Modalit
         "counts": tally.counts(),
         "seconds": tally.seconds_s,
         "peak_memory_bytes": tally.peak_memory_bytes,
+        "code": code_facts(),
         "versions": {"cohortseg": __version__} | {name: version(name) for name in _PACKAGES},
     }
+
+
+def describe_checksum(checksum: Checksum | None) -> dict[str, Any] | None:
+    """Return what metadata.json says of the bytes of an image: None of one behind a URL, which is not hashed."""
+    return None if checksum is None else asdict(checksum)
 
 
 def _describe_image(source: ImageSource, settings: SegmentSettings) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from cohortseg.steps.job import run_job
 from cohortseg.steps.overlaps import overlap_files
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
 from cohortseg.steps.progress import pixel_bar
+from cohortseg.steps.provenance import code_facts
 from cohortseg.steps.stack_files import PlaneFiles, common_pixel_size, find_planes, order_in, read_cells
 from cohortseg.steps.through_z import write_through_z
 from cohortseg.stitch import (
@@ -124,8 +125,9 @@ def stitch_files(
 ) -> pd.DataFrame:
     """Link the cells of a stack's planes and write what comes of it.
 
-    Writes 3d_polygons.parquet, objects.parquet, 3d_mask.zarr, link_report.json (`describe_links`, with the settings,
-    what `min_planes` dropped and what through_z.png shows) and through_z.png, a few cells through the planes.
+    Writes 3d_polygons.parquet, objects.parquet, 3d_mask.zarr, through_z.png, a few cells through the planes, and
+    link_report.json: `describe_links`, with the code, the settings, what the planes were made from, what `min_planes`
+    dropped and what through_z.png shows.
 
     Parameters
     ----------
@@ -185,11 +187,24 @@ def stitch_files(
         _LOGGER.warning("%s: plane %d looks odd beside its neighbours; see link_report.json", name, z_index)
     dropped = {"objects": n_dropped, "cells": len(links) - len(kept), "min_planes": stitch.min_planes}
     mask = {"first_z_index": first, "z_index_step": step, "slices": n_slices}
-    write_json(
-        output / "link_report.json",
-        {"stack": name, "settings": stitch.decisive(), "mask": mask, "dropped": dropped, **report, "through_z": shown},
-    )
+    made = {
+        "code": code_facts(),
+        "settings": stitch.decisive(),
+        "made_from": [_origin(metadata) for metadata, _ in facts],
+    }
+    found = {"mask": mask, "dropped": dropped, **report, "through_z": shown}
+    write_json(output / "link_report.json", {"stack": name, **made, **found})
     return objects
+
+
+def _origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a plane's cells were made from; None for what is not known, as of masks made elsewhere."""
+    return {
+        "sample": metadata.get("sample"),
+        "image_checksum": metadata.get("image_checksum"),
+        "model_sha256": metadata.get("model", {}).get("sha256"),
+        "code": metadata.get("code"),
+    }
 
 
 def _add_centres(links: pd.DataFrame, planes: Sequence[PlaneFiles]) -> None:

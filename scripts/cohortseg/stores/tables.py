@@ -57,8 +57,13 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, keys in their order; numpy scalars and arrays as numbers and lists, paths as text, NaN as null."""
-    write_bytes(path, (json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Write JSON as `json_bytes` makes it."""
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return JSON, keys in their order; numpy scalars and arrays as numbers and lists, paths as text, NaN as null."""
+    return (json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -142,7 +142,9 @@ def _shared(network: ResidualUNet, device: torch.device, settings: TrainSettings
             f"n_gpus asks for {settings.n_gpus}",
             "Set n_gpus to the GPUs that this job has.",
         )
-    return nn.DataParallel(network, list(range(settings.n_gpus)))
+    first = device.index or 0  # where the network lies
+    others = [i for i in range(torch.cuda.device_count()) if i != first]
+    return nn.DataParallel(network, [first, *others][: settings.n_gpus])
 
 
 def _step(

@@ -93,3 +93,14 @@ def test_more_gpus_than_there_are_is_an_error(
         _shared(network, torch.device("cuda"), tiny.model_copy(update={"n_gpus": 2}))
     assert _shared(network, torch.device("cuda"), tiny) is network
     assert _shared(network, CPU, tiny.model_copy(update={"n_gpus": 2})) is network
+
+
+def test_several_gpus_begin_with_the_one_that_the_job_took(
+    monkeypatch: pytest.MonkeyPatch, tiny: TrainSettings
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    monkeypatch.setattr("torch.nn.DataParallel", lambda network, gpus: gpus)
+    network = ResidualUNet(tiny.widths, styled=False)
+    two = tiny.model_copy(update={"n_gpus": 2})
+    assert _shared(network, torch.device("cuda", 2), two) == [2, 0]
+    assert _shared(network, torch.device("cuda"), two) == [0, 1]

@@ -1,0 +1,5 @@
+"""Runs the step `archive` for Snakemake."""
+
+from cohortseg.steps.archive import main
+
+main(snakemake)

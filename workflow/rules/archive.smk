@@ -1,0 +1,43 @@
+# All results with how they came about, as one RO-Crate: `snakemake archive`.
+
+OTHER_RESULTS = [file for name, file in OTHER_MASKS.items() if PLAN["settings"]["rasterise"][name]]
+SCALED_BY_COHORT = [
+    name for name, sample in PLAN["samples"].items() if sample["segment"]["normalise"]["policy"] == "cohort"
+]
+
+
+rule archive:
+    input:
+        POLYGONS,
+        METADATA,
+        MASKS,
+        expand(OTHER_RESULTS, sample=SAMPLES),
+        CELLS,
+        PREVIEWS,
+        STACKS,
+        EVALUATIONS,
+        COHORT_EVALUATION,
+        BENCHMARKS,
+        REPORT,
+        BATCHES,
+        [f"{COHORT}/intensities.tsv"] if SCALED_BY_COHORT else [],
+    output:
+        archive=f"{RESULTS}/cohort.crate.zip",
+    log:
+        "logs/archive/cohort.log",
+    benchmark:
+        "benchmarks/archive/cohort.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        results_version=VERSION,
+        # A function of `threads` is no reason to rerun: what it decides is among the inputs.
+        plan=lambda wildcards, threads: PLAN,
+        settings={"archive": PLAN["settings"]["archive"], "title": PLAN["settings"]["report"]["title"]},
+        logs="logs",
+    script:
+        "../../scripts/archive.py"
