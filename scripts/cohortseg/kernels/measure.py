@@ -1,12 +1,12 @@
-"""Sums over each cell's pixels, from which size, position, shape and intensity follow."""
+"""Sums over each cell's pixels, from which size, position and shape follow."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cohortseg.arrays import Image, Labels
-from cohortseg.errors import ImageError, TableError
+from cohortseg.arrays import Labels
+from cohortseg.errors import TableError
 from cohortseg.kernels._checks import check_labels
 from cohortseg.kernels._jit import jit
 
@@ -30,11 +30,8 @@ class Sums(NamedTuple):
     crossings: NDArray[np.int64]
     """(n, 2) steps from a pixel of the cell to a neighbour that is not: along rows and columns, along diagonals."""
 
-    intensity: NDArray[np.float64]
-    """(n, channels) sum of the pixels' values."""
 
-
-def empty_sums(cell_ids: NDArray[np.uint32], anchors: NDArray[np.int64], n_channels: int) -> Sums:
+def empty_sums(cell_ids: NDArray[np.uint32], anchors: NDArray[np.int64]) -> Sums:
     """Return sums of nothing for these cells; see `Sums` for the arrays."""
     n_cells = cell_ids.size
     return Sums(
@@ -42,20 +39,17 @@ def empty_sums(cell_ids: NDArray[np.uint32], anchors: NDArray[np.int64], n_chann
         anchors,
         np.zeros((n_cells, 6), np.int64),
         np.zeros((n_cells, 2), np.int64),
-        np.zeros((n_cells, n_channels), np.float64),
     )
 
 
-def add_sums(labels: Labels, image: Image, origin: tuple[int, int], sums: Sums) -> None:
-    """Add one block of an image to `sums`, in place.
+def add_sums(labels: Labels, origin: tuple[int, int], sums: Sums) -> None:
+    """Add one block of labels to `sums`, in place.
 
     Parameters
     ----------
     labels
         (h + 2, w + 2) uint32: the block's labels with one pixel more on each side, 0 beyond the image. The rim
         is looked at where a cell meets it and not counted. 0 is background.
-    image
-        (channel, h, w), any real dtype; NaN makes a cell's sum NaN.
     origin
         (y, x) of the block's first pixel in the whole image.
     sums
@@ -64,19 +58,12 @@ def add_sums(labels: Labels, image: Image, origin: tuple[int, int], sums: Sums) 
     Raises
     ------
     ImageError
-        The labels are not uint32, or the shapes do not fit.
+        The labels are not uint32.
     TableError
         A label of the block is not among `sums.cell_ids`. Sums of other cells may have been added to by then.
     """
     labels = check_labels(labels)
-    n_channels = sums.intensity.shape[1]
-    if image.shape != (n_channels, labels.shape[0] - 2, labels.shape[1] - 2):
-        raise ImageError(
-            f"a block of shape {image.shape} with labels of shape {labels.shape}",
-            f"expected {n_channels} channels, and labels one pixel wider on each side",
-            "Read labels and image of one block.",
-        )
-    unknown = _add(labels, _native(image), origin[0], origin[1], *sums)
+    unknown = _add(labels, origin[0], origin[1], *sums)
     if unknown:
         raise TableError(
             f"the labels have a cell {unknown} that the table of cells has not",
@@ -85,14 +72,8 @@ def add_sums(labels: Labels, image: Image, origin: tuple[int, int], sums: Sums) 
         )
 
 
-def _native(image: Image) -> Image:
-    """Return the pixels contiguous, in this machine's byte order, and of a type that compiled loops can add."""
-    dtype = np.dtype(np.float32) if image.dtype == np.float16 else image.dtype.newbyteorder("=")
-    return np.ascontiguousarray(image, dtype)
-
-
 @jit
-def _row_of(cell_ids: NDArray[np.uint32], label: np.uint32) -> np.int64:
+def row_of(cell_ids: NDArray[np.uint32], label: np.uint32) -> np.int64:
     """Return the row of `label`, or -1 where it is not there."""
     row = np.int64(np.searchsorted(cell_ids, label))
     return row if row < cell_ids.size and cell_ids[row] == label else np.int64(-1)
@@ -101,17 +82,15 @@ def _row_of(cell_ids: NDArray[np.uint32], label: np.uint32) -> np.int64:
 @jit
 def _add(
     labels: Labels,
-    image: Image,
     y0: int,
     x0: int,
     cell_ids: NDArray[np.uint32],
     anchors: NDArray[np.int64],
     moments: NDArray[np.int64],
     crossings: NDArray[np.int64],
-    intensity: NDArray[np.float64],
 ) -> np.int64:
     """Add a block run by run of equal labels along its rows; return the first unknown label, or 0."""
-    n_channels, height, width = image.shape
+    height, width = labels.shape[0] - 2, labels.shape[1] - 2
     for i in range(height):
         start = 0
         while start < width:
@@ -120,15 +99,12 @@ def _add(
             while stop < width and labels[i + 1, stop + 1] == label:
                 stop += 1
             if label != 0:
-                row = _row_of(cell_ids, label)
+                row = row_of(cell_ids, label)
                 if row < 0:
                     return np.int64(label)
                 y = y0 + i - anchors[row, 0]
                 _add_run(moments[row], y, x0 + start - anchors[row, 1], x0 + stop - anchors[row, 1])
                 _add_crossings(crossings[row], labels, i + 1, start + 1, stop + 1)
-                for channel in range(n_channels):
-                    for j in range(start, stop):
-                        intensity[row, channel] += image[channel, i, j]
             start = stop
     return np.int64(0)
 

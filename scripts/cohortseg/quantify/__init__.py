@@ -1,5 +1,5 @@
 """Size, shape and intensity of each cell."""
 
-from cohortseg.quantify.measure import measure_cells
+from cohortseg.quantify.measure import Wanted, measure_cells
 
-__all__ = ["measure_cells"]
+__all__ = ["Wanted", "measure_cells"]

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import geopandas as gpd
 import numpy as np
@@ -12,10 +13,35 @@ from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import TableError
-from cohortseg.kernels.measure import Sums, add_sums, empty_sums
+from cohortseg.kernels.measure import add_sums, empty_sums
+from cohortseg.quantify.intensity import Intensities, prefixes
 from cohortseg.quantify.shape import describe_shape
 from cohortseg.stores.source import ImageSource
 from cohortseg.tiling.blocks import blocks
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured of an image's channels.
+
+    Parameters
+    ----------
+    channels, names
+        Which channels, and the name of each.
+    statistics, percentiles
+        What of each; see `quantify.intensity.Intensities`.
+    """
+
+    channels: Sequence[int]
+    names: Sequence[str]
+    statistics: Sequence[str] = ("mean",)
+    percentiles: Sequence[float] = ()
+
+    def columns(self) -> list[str]:
+        """Return the names of the columns, those of the first channel first."""
+        measured = prefixes(self.statistics, self.percentiles)
+        return [f"{prefix}_{name}" for name in channel_names(self.channels, self.names) for prefix in measured]
+
 
 _NEEDED = ("cell_id", "geometry", "score", "touches_edge")
 
@@ -23,8 +49,7 @@ _NEEDED = ("cell_id", "geometry", "score", "touches_edge")
 def measure_cells(
     read_labels: Callable[[Box], Labels],
     source: ImageSource,
-    channels: Sequence[int],
-    names: Sequence[str],
+    wanted: Wanted,
     polygons: gpd.GeoDataFrame,
     *,
     block_px: int,
@@ -38,8 +63,8 @@ def measure_cells(
         Gives the labels of any box of the image; 0 is background, other values are the polygons' `cell_id`.
     source
         The image, of the labels' shape.
-    channels, names
-        Which channels to measure, and the name of each for its column.
+    wanted
+        What is measured of which channels.
     polygons
         The same cells as `polygons.parquet` has them: `cell_id`, `geometry`, `score`, `touches_edge` are used.
     block_px
@@ -53,9 +78,10 @@ def measure_cells(
         One row a cell, sorted by `cell_id`: `area_px` (int64), `area_um2` (NaN without a pixel size),
         `centroid_x`, `centroid_y`, `perimeter_px`, `major_axis_px`, `minor_axis_px`, `eccentricity`,
         `orientation_rad` (all of them as `describe_shape` defines them), `solidity` (area of the polygon over
-        that of its convex hull; 1 for a rectangle), `touches_edge`, `score`, and `mean_<channel>` for each
-        channel, with characters other than letters, digits and _ in its name replaced, and its index
-        appended where two would be the same. The mean is NaN where a pixel is.
+        that of its convex hull; 1 for a rectangle), `touches_edge`, `score`, and for each channel its statistics and
+        percentiles, `mean_<channel>`, `p5_<channel>` and so on, with characters other than letters, digits and _
+        in its name replaced, and its index appended where two would be the same. They are numpy's, of all pixels of the
+        cell; NaN where a pixel is.
 
     Raises
     ------
@@ -66,10 +92,16 @@ def measure_cells(
     """
     polygons = _checked(polygons)
     geometries = np.asarray(polygons["geometry"])
-    sums = empty_sums(polygons["cell_id"].to_numpy().astype(np.uint32), _anchors(geometries), len(channels))
-    if len(polygons):
-        for box in blocks(source.shape, block_px):
-            _add_block(read_labels, source, channels, box, sums)
+    cell_ids = polygons["cell_id"].to_numpy().astype(np.uint32)
+    sums = empty_sums(cell_ids, _anchors(geometries))
+    last = _last_blocks(geometries, source.shape, block_px)
+    intensities = Intensities(cell_ids, last, len(wanted.channels), wanted.statistics, wanted.percentiles)
+    for number, box in enumerate(blocks(source.shape, block_px) if len(polygons) else ()):
+        labels = _labels_with_rim(read_labels, box, source.shape)
+        if labels[1:-1, 1:-1].any():  # else the image is not even read
+            add_sums(labels, (box.y0, box.x0), sums)
+            intensities.add(number, labels[1:-1, 1:-1], source.read(wanted.channels, box))
+        intensities.end(number)
     table = describe_shape(sums)
     table.insert(0, "cell_id", polygons["cell_id"].to_numpy().astype(np.int64))
     pixel_um2 = np.nan if pixel_size_um is None else pixel_size_um**2
@@ -77,13 +109,13 @@ def measure_cells(
     table["solidity"] = _solidity(geometries)
     table["touches_edge"] = polygons["touches_edge"].to_numpy()
     table["score"] = polygons["score"].to_numpy()
-    n = np.where(sums.moments[:, 0] == 0, np.nan, sums.moments[:, 0])
-    means = {column: sums.intensity[:, k] / n for k, column in enumerate(mean_columns(channels, names))}
-    return table.assign(**means)
+    columns = wanted.columns()
+    found = intensities.found.reshape(len(cell_ids), len(columns))
+    return table.assign(**dict(zip(columns, found.T, strict=True)))
 
 
-def mean_columns(channels: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Return the column `mean_<channel>` of each channel: safe to write in a formula, and no two alike."""
+def channel_names(channels: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Return the name of each channel for its columns: safe to write in a formula, and no two alike."""
     safe = [re.sub(r"\W+", "_", name).strip("_") or str(channel) for channel, name in zip(channels, names, strict=True)]
     uses = Counter(name.casefold() for name in safe)
     taken: set[str] = set()
@@ -93,19 +125,26 @@ def mean_columns(channels: Sequence[int], names: Sequence[str]) -> list[str]:
         while unique.casefold() in taken:
             unique = f"{unique}_{channel}"
         taken.add(unique.casefold())
-        columns.append(f"mean_{unique}")
+        columns.append(unique)
     return columns
 
 
-def _add_block(
-    read_labels: Callable[[Box], Labels], source: ImageSource, channels: Sequence[int], box: Box, sums: Sums
-) -> None:
-    """Add one block, unless it has no cells: then the image is not even read."""
-    rim = box.grown(1, source.shape)
+def _labels_with_rim(read_labels: Callable[[Box], Labels], box: Box, shape: tuple[int, int]) -> Labels:
+    """Return the labels of a block with one pixel more on each side, 0 beyond the image."""
+    rim = box.grown(1, shape)
     labels = np.zeros((box.height + 2, box.width + 2), np.uint32)
     labels[rim.shifted(1 - box.y0, 1 - box.x0).slices] = read_labels(rim)
-    if labels[1:-1, 1:-1].any():
-        add_sums(labels, source.read(channels, box), (box.y0, box.x0), sums)
+    return labels
+
+
+def _last_blocks(geometries: NDArray[np.object_], shape: tuple[int, int], block_px: int) -> NDArray[np.int64]:
+    """Return the number, in raster order, of the last block that each polygon's bounds meet; 0 for an empty one."""
+    _, _, x1, y1 = shapely.bounds(geometries).T
+    last = [
+        np.clip(np.ceil(np.nan_to_num(end)) - 1, 0, side - 1) // block_px
+        for end, side in zip((y1, x1), shape, strict=True)
+    ]
+    return np.asarray(last[0] * -(-shape[1] // block_px) + last[1], np.int64)
 
 
 def _anchors(geometries: NDArray[np.object_]) -> NDArray[np.int64]:

@@ -1,11 +1,20 @@
 """The blocks of the config: one model for each stage."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cohortseg.settings.fields import Channels, FrozenModel, setting
+from cohortseg.settings.fields import Channels, FrozenModel, as_tuple, setting
+
+Statistic = Literal["mean", "median", "sum", "std", "min", "max"]
+Percentile = Annotated[float, Field(ge=0, le=100)]
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("repeated", "Input should be a list that names each once")
+    return values
 
 
 class PipelineSettings(FrozenModel):
@@ -90,7 +99,13 @@ class RasteriseSettings(FrozenModel):
 class QuantifySettings(FrozenModel):
     """What is measured in each cell."""
 
-    channels: Channels | None = setting(None, "Channels whose mean intensity is measured; null: all of them.")
+    channels: Channels | None = setting(None, "Channels whose intensity is measured; null: all of them.")
+    statistics: Annotated[tuple[Statistic, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
+        ("mean",), "What is measured of each channel: mean, median, sum, std, min, max."
+    )
+    percentiles: Annotated[tuple[Percentile, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
+        (), "Percentiles that are measured of each channel, such as [5, 95].", unit="%"
+    )
 
 
 class StitchSettings(FrozenModel):

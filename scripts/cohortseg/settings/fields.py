@@ -56,6 +56,11 @@ def _read_number(value: Any) -> Any:
         return value
 
 
+def as_tuple(value: Any) -> Any:
+    """Return a list, as YAML gives it, as the tuple that strict settings ask for."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _read_index(channel: Any) -> Any:
     return int(channel) if isinstance(channel, str) and channel.isascii() and channel.isdigit() else channel
 

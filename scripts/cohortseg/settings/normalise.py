@@ -1,11 +1,11 @@
 """How intensities are scaled before the network."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cohortseg.settings.fields import FrozenModel, setting
+from cohortseg.settings.fields import FrozenModel, as_tuple, setting
 
 NormalisePolicy = Literal["image", "cohort", "fixed"]
 
@@ -37,10 +37,6 @@ class ChannelNormalise(FrozenModel):
         return text.casefold() == name.casefold() or (index is not None and text == str(index))
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class NormaliseSettings(FrozenModel):
     """How intensities are scaled before the network: two intensities of each channel become 0 and 1."""
 
@@ -59,7 +55,7 @@ class NormaliseSettings(FrozenModel):
     upper_percentile: float = setting(
         99.0, "Percentile of each channel's intensities that becomes 1.", unit="%", ge=0, le=100
     )
-    channels: Annotated[tuple[ChannelNormalise, ...], BeforeValidator(_as_tuple)] = setting(
+    channels: Annotated[tuple[ChannelNormalise, ...], BeforeValidator(as_tuple)] = setting(
         (), "Entries with the keys channel, lower_percentile, upper_percentile, lower and upper."
     )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cohortseg.arrays import Box, Field
 from cohortseg.errors import ImageError
 from cohortseg.kernels.resample import resample, source_box
-from cohortseg.quantify.measure import measure_cells
+from cohortseg.quantify import Wanted, measure_cells
 from cohortseg.report.overlay import overlay
 from cohortseg.segment.inputs import ChannelMix
 from cohortseg.settings import QuantifySettings, SegmentSettings, load_block
@@ -74,11 +74,11 @@ def quantify_file(
             )
         wanted = range(len(source.channels)) if settings.channels is None else settings.channels
         channels = channel_indices(source, tuple(wanted))
+        names = [source.channels[i] for i in channels]
         table = measure_cells(
             read_labels,
             source,
-            channels,
-            [source.channels[i] for i in channels],
+            Wanted(channels, names, settings.statistics, settings.percentiles),
             read_polygons(polygons, columns=None, box=None),
             block_px=_BLOCK_PX,
             pixel_size_um=facts.get("pixel_size_um"),

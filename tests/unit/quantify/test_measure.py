@@ -12,8 +12,7 @@ from skimage.measure import perimeter_crofton, regionprops
 
 from cohortseg.arrays import Box, Image, Labels
 from cohortseg.errors import ImageError, TableError
-from cohortseg.quantify import measure_cells
-from cohortseg.quantify.measure import mean_columns
+from cohortseg.quantify import Wanted, measure_cells
 from cohortseg.shapes import polygonise
 from cohortseg.stores.source import ArraySource, ImageFacts
 
@@ -31,12 +30,18 @@ def table_of(labels: Labels) -> gpd.GeoDataFrame:
     return polygons.assign(score=np.linspace(0, 1, n, dtype=np.float32), touches_edge=np.arange(n) % 2 == 0)
 
 
-def measured(labels: Labels, image: Image, block_px: int = 16, pixel_size_um: float | None = None) -> pd.DataFrame:
+def measured(
+    labels: Labels,
+    image: Image,
+    block_px: int = 16,
+    pixel_size_um: float | None = None,
+    statistics: tuple[str, ...] = ("mean",),
+    percentiles: tuple[float, ...] = (),
+) -> pd.DataFrame:
     return measure_cells(
         lambda box: labels[box.slices],
         source_of(image),
-        range(len(image)),
-        CHANNELS[: len(image)],
+        Wanted(range(len(image)), CHANNELS[: len(image)], statistics, percentiles),
         table_of(labels),
         block_px=block_px,
         pixel_size_um=pixel_size_um,
@@ -83,6 +88,51 @@ def test_blocks_give_the_same_table_to_the_last_bit() -> None:
     labels, image = scene()
     whole = measured(labels, image, 1_000, 0.65)
     pd.testing.assert_frame_equal(measured(labels, image, 7, 0.65), whole, check_exact=True)
+
+
+STATISTICS = ("median", "std", "max", "sum", "mean", "min")
+
+
+@pytest.mark.parametrize("block_px", [7, 1_000])
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "<i4", "f2", "f8"])
+def test_statistics_are_those_of_numpy_over_the_whole_image(block_px: int, dtype: str) -> None:
+    labels, image = scene()
+    image = (image // 300 * (1 if dtype[-2] in "ui" else 0.37)).astype(dtype)
+    cells = measured(labels, image, block_px, statistics=STATISTICS, percentiles=(0, 12.5, 90, 100))
+    for index, name in enumerate(("DAPI", "CD45_raw", "membrane")):
+        pixels = [image[index].astype(float)[labels == cell_id] for cell_id in cells["cell_id"]]
+        for statistic in STATISTICS:
+            expected = [getattr(np, statistic)(values) for values in pixels]
+            np.testing.assert_allclose(cells[f"{statistic}_{name}"], expected, rtol=1e-12, atol=1e-9, err_msg=statistic)
+        for column, percentile in {"p0": 0, "p12_5": 12.5, "p90": 90, "p100": 100}.items():
+            expected = [np.percentile(values, percentile) for values in pixels]
+            np.testing.assert_allclose(cells[f"{column}_{name}"], expected, rtol=1e-12)
+
+
+def test_blocks_give_the_same_statistics_of_fractions_to_the_last_bit() -> None:
+    labels, image = scene()
+    fractions = np.random.default_rng(1).normal(0, 1e3, image.shape)
+    whole = measured(labels, fractions, 1_000, statistics=STATISTICS, percentiles=(5,))
+    blocked = measured(labels, fractions, 7, statistics=STATISTICS, percentiles=(5,))
+    pd.testing.assert_frame_equal(blocked, whole, check_exact=True)
+
+
+def test_a_missing_value_marks_only_the_cell_and_the_channel_that_has_it() -> None:
+    labels = np.array([[2, 9, 9]], np.uint32)
+    image = np.array([[[np.nan, 4, 6]], [[1, 2, np.nan]]], np.float32)
+    cells = measured(labels, image, statistics=STATISTICS, percentiles=(50,)).set_index("cell_id")
+    of_dapi, of_cd45 = (cells.filter(like=name) for name in ("DAPI", "CD45"))
+    assert of_dapi.loc[2].isna().all()
+    assert of_dapi.loc[9].tolist() == [5, 1, 6, 10, 5, 4, 5]
+    assert of_cd45.loc[9].isna().all()
+    assert of_cd45.loc[2].tolist() == [1, 0, 1, 1, 1, 1, 1]
+
+
+def test_a_cell_whose_last_block_holds_none_of_it_is_described() -> None:
+    labels = np.zeros((20, 20), np.uint32)
+    labels[2, 2:15] = labels[2:15, 2] = 1
+    cells = measured(labels, np.full((1, 20, 20), 7, np.uint8), 10, statistics=("sum",))
+    assert cells["sum_DAPI"].tolist() == [7 * 25]
 
 
 def test_solidity_is_the_area_over_that_of_the_hull_of_the_pixels_corners() -> None:
@@ -140,7 +190,7 @@ def test_polygons_in_any_order_keep_their_own_values() -> None:
     labels, image = scene()
     shuffled = table_of(labels).sample(frac=1, random_state=0)
     cells = measure_cells(
-        lambda box: labels[box.slices], source_of(image), [2], ["a"], shuffled, block_px=64, pixel_size_um=None
+        lambda box: labels[box.slices], source_of(image), Wanted([2], ["a"]), shuffled, block_px=64, pixel_size_um=None
     )
     expected = measured(labels, image).rename(columns={"mean_membrane": "mean_a"})[cells.columns]
     pd.testing.assert_frame_equal(cells, expected)
@@ -156,8 +206,7 @@ def test_an_image_without_cells_gives_every_column_and_is_not_read() -> None:
     empty = measure_cells(
         refuse,
         source_of(image),
-        range(3),
-        CHANNELS,
+        Wanted(range(3), CHANNELS),
         table_of(np.zeros_like(labels)),
         block_px=16,
         pixel_size_um=None,
@@ -174,8 +223,7 @@ def test_a_polygon_without_a_pixel_has_no_measurements_and_no_warning() -> None:
     cell = measure_cells(
         lambda box: nothing[box.slices],
         source_of(np.ones((1, 5, 5), np.uint8)),
-        [0],
-        ["DAPI"],
+        Wanted([0], ["DAPI"]),
         sliver,
         block_px=5,
         pixel_size_um=1.0,
@@ -198,7 +246,7 @@ def test_blocks_without_cells_are_not_decoded() -> None:
     facts = ImageFacts(known.path, (40, 40), known.dtype, ("a",), False, None, 1, "made")
     watched = Watched(np.ones((1, 40, 40), np.uint8), facts)
     measure_cells(
-        lambda box: labels[box.slices], watched, [0], ["a"], table_of(labels), block_px=10, pixel_size_um=None
+        lambda box: labels[box.slices], watched, Wanted([0], ["a"]), table_of(labels), block_px=10, pixel_size_um=None
     )
     assert boxes == [Box(30, 0, 40, 10)]
 
@@ -210,8 +258,7 @@ def test_a_missing_column_is_named(column: str) -> None:
         measure_cells(
             lambda box: labels[box.slices],
             source_of(image),
-            [0],
-            ["a"],
+            Wanted([0], ["a"]),
             table_of(labels).drop(columns=column),
             block_px=9,
             pixel_size_um=None,
@@ -226,8 +273,7 @@ def test_ids_that_labels_cannot_hold_are_refused(cell_ids: list[int]) -> None:
         measure_cells(
             lambda box: labels[box.slices],
             source_of(np.zeros((1, 1, 2), np.uint8)),
-            [0],
-            ["a"],
+            Wanted([0], ["a"]),
             polygons,
             block_px=9,
             pixel_size_um=None,
@@ -240,8 +286,7 @@ def test_labels_of_another_segmentation_are_refused() -> None:
         measure_cells(
             lambda box: labels[box.slices] + np.uint32(1),
             source_of(image),
-            [0],
-            ["a"],
+            Wanted([0], ["a"]),
             table_of(labels),
             block_px=64,
             pixel_size_um=None,
@@ -257,7 +302,7 @@ def test_a_damaged_block_is_the_image_s_own_error() -> None:
     source = Damaged(image, ImageFacts(Path("made.tif"), labels.shape, image.dtype, CHANNELS, False, None, 1, "made"))
     with pytest.raises(ImageError, match="tile 3"):
         measure_cells(
-            lambda box: labels[box.slices], source, [0], ["a"], table_of(labels), block_px=64, pixel_size_um=None
+            lambda box: labels[box.slices], source, Wanted([0], ["a"]), table_of(labels), block_px=64, pixel_size_um=None
         )
 
 
@@ -272,5 +317,5 @@ def test_a_damaged_block_is_the_image_s_own_error() -> None:
         ([0, 0], ["A", "A"], ["mean_A_0", "mean_A_0_0"]),
     ],
 )
-def test_columns_of_means_are_safe_and_never_alike(channels: list[int], names: list[str], columns: list[str]) -> None:
-    assert mean_columns(channels, names) == columns
+def test_columns_are_safe_and_never_alike(channels: list[int], names: list[str], columns: list[str]) -> None:
+    assert Wanted(channels, names).columns() == columns

@@ -1,0 +1,94 @@
+"""Intensities of cells, block by block: cells that reach over several blocks wait for their last one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohortseg.arrays import Image, Labels
+from cohortseg.errors import TableError
+from cohortseg.kernels.values import MOMENTS, describe_values, gather_values
+
+MEDIAN = "median"
+
+
+def prefixes(statistics: Sequence[str], percentiles: Sequence[float]) -> list[str]:
+    """Return how the columns of a channel begin: `statistics`, then p5 for the percentile 5, p2_5 for 2.5."""
+    return [*statistics, *(f"p{percentile:g}".replace(".", "_") for percentile in percentiles)]
+
+
+class Intensities:
+    """What is known so far of the intensities of some cells.
+
+    Blocks of an image are added in raster order. A cell within one block is described there and then; the pixels
+    of others are kept until the last block that their bounds meet: memory holds the cells along one row of blocks.
+
+    Parameters
+    ----------
+    cell_ids
+        (n,) uint32, ascending, none of them 0.
+    last_blocks
+        (n,) number of the last block that each cell's bounds meet.
+    n_channels
+        Channels of the blocks.
+    statistics, percentiles
+        What is measured: names of `MOMENTS` or the median, and numbers from 0 to 100.
+    """
+
+    def __init__(
+        self,
+        cell_ids: NDArray[np.uint32],
+        last_blocks: NDArray[np.int64],
+        n_channels: int,
+        statistics: Sequence[str],
+        percentiles: Sequence[float],
+    ) -> None:
+        self._cell_ids, self._last_blocks = cell_ids, last_blocks
+        self._places = np.full(len(cell_ids), -1, np.int64)
+        self._waiting: dict[int, list[Image]] = {}
+        known = [*MOMENTS, MEDIAN]
+        self._quantiles = np.array([50, *percentiles]) / 100 if MEDIAN in statistics else np.array(percentiles) / 100
+        first = len(known) if MEDIAN in statistics else len(MOMENTS)
+        self._columns = [*map(known.index, statistics), *range(first, first + len(percentiles))]
+        self.found = np.full((len(cell_ids), n_channels, len(self._columns)), np.nan)
+        """(n, channel, measurement) float64, in the order of `prefixes`; NaN for cells without a pixel so far."""
+
+    def add(self, block: int, labels: Labels, image: Image) -> None:
+        """Add a block: its number, labels (h, w) uint32 and pixels (channel, h, w) of any real type.
+
+        Raises
+        ------
+        TableError
+            If a label is none of the cells.
+        """
+        pixels = gather_values(labels, _native(image), self._cell_ids, self._places)
+        if isinstance(pixels, int):
+            raise TableError(
+                f"the labels have a cell {pixels} that the table of cells has not",
+                "labels and table come from one segmentation",
+                "Segment the sample again.",
+            )
+        described = self._describe(pixels.values, pixels.offsets)
+        for i, row in enumerate(pixels.rows.tolist()):
+            if self._last_blocks[row] == block and row not in self._waiting:
+                self.found[row] = described[i]
+            else:
+                part = pixels.values[:, pixels.offsets[i] : pixels.offsets[i + 1]]
+                self._waiting.setdefault(row, []).append(part.copy())
+
+    def end(self, block: int) -> None:
+        """Describe the cells that waited for this block or an earlier one, whether they had pixels there or not."""
+        for row in [row for row in self._waiting if self._last_blocks[row] <= block]:
+            values = np.concatenate(self._waiting.pop(row), axis=1)
+            self.found[row] = self._describe(values, np.array([0, values.shape[1]]))[0]
+
+    def _describe(self, values: Image, offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+        # Sums of fractions depend on the order of the pixels, which depends on the blocks.
+        ordered = values.dtype.kind == "f"
+        return describe_values(values, offsets, self._quantiles, ordered)[:, :, self._columns]
+
+
+def _native(image: Image) -> Image:
+    """Return the pixels contiguous, in this machine's byte order, and of a type that compiled loops can add."""
+    dtype = np.dtype(np.float32) if image.dtype == np.float16 else image.dtype.newbyteorder("=")
+    return np.ascontiguousarray(image, dtype)
