@@ -302,7 +302,12 @@ def test_a_damaged_block_is_the_image_s_own_error() -> None:
     source = Damaged(image, ImageFacts(Path("made.tif"), labels.shape, image.dtype, CHANNELS, False, None, 1, "made"))
     with pytest.raises(ImageError, match="tile 3"):
         measure_cells(
-            lambda box: labels[box.slices], source, Wanted([0], ["a"]), table_of(labels), block_px=64, pixel_size_um=None
+            lambda box: labels[box.slices],
+            source,
+            Wanted([0], ["a"]),
+            table_of(labels),
+            block_px=64,
+            pixel_size_um=None,
         )
 
 
