@@ -25,6 +25,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", params=["cpu", "cuda"])
+def torch_device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return each device that torch ops are to run on; skip the GPU where there is none."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU that torch can use")
+    # Thousands of small operations: threads that wait for one another cost far more than they bring.
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield str(request.param)
+    torch.set_num_threads(n_threads)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real images beside the project, or skip where it is absent."""

@@ -9,8 +9,8 @@ import torch
 
 _COUNTED_PX = 256
 _TRIES = 8
-# What a GPU is given for each pixel and gives back: two channels and three fields, float32.
-BUS_BYTES_PER_PX = 4 * (2 + 3)
+# What a GPU is given for each pixel and gives back: two channels, labels, and the cleaned labels for their scores.
+BUS_BYTES_PER_PX = 4 * (2 + 1 + 1)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,18 @@
     python tests/benchmarks/gpu.py                              # 10,240, 20,480 and 40,960 px, TIFF and zarr
     python tests/benchmarks/gpu.py --network wide               # a network of Cellpose's size instead of nuclei-mini
     python tests/benchmarks/gpu.py --device cpu --sides 1024    # without a GPU
+    python tests/benchmarks/gpu.py --by-stage                   # slower as a whole, and true to the stage
 
 Each image is made on the fly, about 625 cells a Mpx (a million at 40,000 px), written as a tiled compressed TIFF or as
 compressed zarr, and segmented in a process of its own, after a small one that compiles the kernels. Start-up
 (imports, the network, the kernels) is shown apart. The floors are for the image's own pixels: the overlaps of tiles
 come on top.
+
+On a GPU the network's fields stay there: they are blended and followed by torch ops, and labels cross the bus. The host
+runs ahead of the GPU, so what a stage is seen to take may be a stage's before it: `blend` is the time to queue it,
+`forward` how long the host waits for the network, `postprocess` the sum over the workers of waiting for their turn, of
+work on the GPU and of cleaning labels on the host. With --by-stage the host waits for every operation of the GPU
+(CUDA_LAUNCH_BLOCKING) and one worker post-processes: seconds by stage are the stage's own then, and nothing overlaps.
 
 Beside torch, numba, numpy, tifffile, pandas, pyarrow, scipy, OpenCV, PyYAML and rich it needs zarr, numcodecs, donfig,
 google-crc32c, geopandas, shapely, pydantic, pydantic-core, annotated-types and typing-inspection: 15 MB of wheels,
@@ -17,6 +24,7 @@ cellpose, snakemake, pyproj, pyogrio.
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -103,11 +111,22 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--network", choices=["nuclei-mini", "wide"], default="nuclei-mini")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--readers", type=int, default=max(2, n_cores() // 2))
-    parser.add_argument("--postprocessors", type=int, default=n_cores())
+    parser.add_argument(
+        "--postprocessors", type=int, help="all cores; half of them with a GPU, whose windows are larger"
+    )
     parser.add_argument("--tracers", type=int, default=max(1, n_cores() // 4))
+    parser.add_argument("--by-stage", action="store_true", help="time each stage of a GPU for itself")
     parser.add_argument("--scratch", help="folder for the images, 3 GB; the default is the system's")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if given.postprocessors is None:
+        given.postprocessors = n_cores() if given.device == "cpu" else max(2, n_cores() // 2)
+    if given.by_stage:
+        if given.device == "cpu":
+            parser.error("--by-stage is for a GPU: on a CPU every stage is timed for itself")
+        given.postprocessors = 1
+        os.environ["CUDA_LAUNCH_BLOCKING"] = "1"  # read where CUDA starts: in the processes that are measured
+    return given
 
 
 def _pipeline(given: argparse.Namespace) -> dict[str, int]:

@@ -15,6 +15,12 @@ from cohortseg.kernels._jit import jit
 _EXACT_STEPS = 16
 
 
+def walk_length(niter: int) -> tuple[int, int]:
+    """Return how many exact steps are taken for so many Euler steps, and how often the walk is then doubled."""
+    doublings = max(0, int(np.ceil(np.log2(niter / _EXACT_STEPS))))
+    return -(-niter // 2**doublings), doublings
+
+
 def follow_flow(
     flow: Flow, inside: NDArray[np.bool_], *, niter: int, image: Box | None = None, n_threads: int = 1
 ) -> NDArray[np.int32]:
@@ -69,14 +75,9 @@ def follow_flow(
     in_ranges(lambda y0, y1: _step_field(flow, inside, y0, y1, step_field, bad), 0, shape[0], n_threads)
     n_bad = int(bad.sum())
     if n_bad:
-        raise ImageError(
-            f"a flow that is not finite on {n_bad} pixels of cells",
-            "expected finite numbers",
-            "Check the image for missing values, and the network for overflow at half precision.",
-        )
-    doublings = max(0, int(np.ceil(np.log2(niter / _EXACT_STEPS))))
-    steps = -(-niter // 2**doublings)
-    shifts, ends = _reading_shifts(shape, image), np.empty(inside.size, np.int32)
+        raise not_finite(n_bad)
+    steps, doublings = walk_length(niter)
+    shifts, ends = reading_shifts(shape, image), np.empty(inside.size, np.int32)
     in_ranges(lambda y0, y1: _walk(step_field, inside, steps, shifts, y0, y1, ends), 0, shape[0], n_threads)
     doubled = np.empty_like(ends)
     for _ in range(doublings):
@@ -87,7 +88,7 @@ def follow_flow(
     return unravelled
 
 
-def _reading_shifts(shape: tuple[int, int], image: Box | None) -> NDArray[np.float64]:
+def reading_shifts(shape: tuple[int, int], image: Box | None) -> NDArray[np.float64]:
     """Return (2, 3): for y and x the a, b and c of c (p + b) - a, how far from position p the flow is read."""
     shifts = np.zeros((2, 3))
     if image is None:
@@ -100,6 +101,15 @@ def _reading_shifts(shape: tuple[int, int], image: Box | None) -> NDArray[np.flo
         if size > 1:
             shifts[axis] = 0.5, -start, 1 / (size - 1)
     return shifts
+
+
+def not_finite(n_bad: int) -> ImageError:
+    """Return the error of a flow that is infinite or missing on so many pixels of cells."""
+    return ImageError(
+        f"a flow that is not finite on {n_bad} pixels of cells",
+        "expected finite numbers",
+        "Check the image for missing values, and the network for overflow at half precision.",
+    )
 
 
 @jit

@@ -8,10 +8,10 @@ from cohortseg.errors import ImageError
 from cohortseg.kernels._jit import jit
 
 # Constants of the reference's method, in pixels and in pixels that end on one pixel.
-_PEAK_REACH = 2
-_PEAK_COUNT = 10
-_GROWTH_STEPS = 5
-_GROWTH_COUNT = 2
+PEAK_REACH = 2
+PEAK_COUNT = 10
+GROWTH_STEPS = 5
+GROWTH_COUNT = 2
 
 
 def group_endpoints(ends: NDArray[np.int32], inside: NDArray[np.bool_]) -> tuple[Labels, NDArray[np.int32]]:
@@ -84,16 +84,16 @@ def _count_ends(ends: NDArray[np.int32], inside: NDArray[np.bool_]) -> tuple[NDA
 def _find_peaks(counts: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the peaks (n, 2) of the histogram in (y, x) order."""
     height, width = counts.shape
-    # Every peak holds more than _PEAK_COUNT pixels.
-    peaks = np.empty((counts.size // _PEAK_COUNT + 1, 2), np.int32)
+    # Every peak holds more than PEAK_COUNT pixels.
+    peaks = np.empty((counts.size // PEAK_COUNT + 1, 2), np.int32)
     n_peaks = 0
     for y in range(height):
         for x in range(width):
             count = counts[y, x]
-            if count <= _PEAK_COUNT:
+            if count <= PEAK_COUNT:
                 continue
-            top, bottom = max(y - _PEAK_REACH, 0), min(y + _PEAK_REACH + 1, height)
-            left, right = max(x - _PEAK_REACH, 0), min(x + _PEAK_REACH + 1, width)
+            top, bottom = max(y - PEAK_REACH, 0), min(y + PEAK_REACH + 1, height)
+            left, right = max(x - PEAK_REACH, 0), min(x + PEAK_REACH + 1, width)
             if counts[top:bottom, left:right].max() == count:
                 peaks[n_peaks, 0], peaks[n_peaks, 1] = y, x
                 n_peaks += 1
@@ -105,18 +105,18 @@ def _grow_peaks(counts: NDArray[np.int32], seeds: NDArray[np.int32], order: NDAr
     """Paint each peak's number, from 1, over what it grows to; later ones in `order` win."""
     height, width = counts.shape
     owner = np.zeros((height, width), np.int32)
-    reach = 2 * _GROWTH_STEPS + 1
+    reach = 2 * GROWTH_STEPS + 1
     front = np.empty((reach * reach, 2), np.int32)
     for seed in order:
         front[0, 0], front[0, 1] = seeds[seed, 0], seeds[seed, 1]
         owner[seeds[seed, 0], seeds[seed, 1]] = seed + 1
         begin, end = 0, 1
-        for _ in range(_GROWTH_STEPS):
+        for _ in range(GROWTH_STEPS):
             grown = end
             for at in range(begin, end):
                 for y in range(max(front[at, 0] - 1, 0), min(front[at, 0] + 2, height)):
                     for x in range(max(front[at, 1] - 1, 0), min(front[at, 1] + 2, width)):
-                        if counts[y, x] > _GROWTH_COUNT and owner[y, x] != seed + 1:
+                        if counts[y, x] > GROWTH_COUNT and owner[y, x] != seed + 1:
                             owner[y, x] = seed + 1
                             front[grown, 0], front[grown, 1] = y, x
                             grown += 1

@@ -10,7 +10,7 @@ from cohortseg.errors import ImageError
 from cohortseg.kernels._jit import jit
 
 
-class _Taps(NamedTuple):
+class Taps(NamedTuple):
     """For each target pixel along one axis: the first source pixel, how many there are, and their weights."""
 
     firsts: NDArray[np.int64]
@@ -93,9 +93,14 @@ def resample(
     pixels = np.ascontiguousarray(source[:, inner.y0 : inner.y1, inner.x0 : inner.x1], np.float32)
     if source_shape == target_shape:
         return pixels.copy() if np.shares_memory(pixels, source) else pixels
-    rows = _Taps(*_weigh(target.y0, target.y1, target_shape[0], source_shape[0]))
-    columns = _Taps(*_weigh(target.x0, target.x1, target_shape[1], source_shape[1]))
+    rows = weigh(target.y0, target.y1, target_shape[0], source_shape[0])
+    columns = weigh(target.x0, target.x1, target_shape[1], source_shape[1])
     return _filter(pixels, needed.y0, needed.x0, rows, columns)
+
+
+def weigh(begin: int, end: int, target_size: int, source_size: int) -> Taps:
+    """Return what the target pixels from begin to end along one axis are made of."""
+    return Taps(*_weigh(begin, end, target_size, source_size))
 
 
 def _check_box(target: Box, target_shape: tuple[int, int]) -> None:
@@ -121,7 +126,7 @@ def _taps(target: int, target_size: int, source_size: int) -> tuple[int, int]:
 def _weigh(
     begin: int, end: int, target_size: int, source_size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Return the fields of `_Taps` for the target pixels from begin to end."""
+    """Return the fields of `Taps` for the target pixels from begin to end."""
     support = max(1.0, source_size / target_size)
     firsts = np.empty(end - begin, np.int64)
     counts = np.empty(end - begin, np.int64)
@@ -139,7 +144,7 @@ def _weigh(
 
 
 @jit
-def _filter(pixels: Field, y0: int, x0: int, rows: _Taps, columns: _Taps) -> Field:
+def _filter(pixels: Field, y0: int, x0: int, rows: Taps, columns: Taps) -> Field:
     """Filter down the columns, then along the rows; sums run in the order of the source pixels."""
     channels, _, width = pixels.shape
     filtered = np.empty((channels, rows.firsts.size, columns.firsts.size), np.float32)

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from cohortseg.networks.size import SizeModel, load_size_model
 from cohortseg.settings import SegmentSettings
 from cohortseg.settings.weights import Weights
 
+AnyField = Any
+"""float32, an array of numpy or, from a GPU, a tensor."""
+
 
 class Backend(Protocol):
     """What runs a network; gives the fields, (3, y, x), and the style, (features,), of each tile, in order."""
@@ -25,14 +28,18 @@ class Backend(Protocol):
     def precision(self) -> str:
         """`fp32` or `bf16`."""
 
+    @property
+    def torch_device(self) -> str | None:
+        """Where `overlapped` leaves its outputs, as tensors: the device's name in torch; None for arrays."""
+
     def each(
         self, tiles: Iterable[NDArray[np.float32]], batch_size: int | None
     ) -> Generator[tuple[NDArray[np.float32], NDArray[np.float32]], None, None]:
-        """Run a few tiles, for the least delay."""
+        """Run a few tiles, for the least delay; gives arrays."""
 
     def overlapped(
         self, tiles: Iterable[NDArray[np.float32]], batch_size: int | None
-    ) -> Generator[tuple[NDArray[np.float32], NDArray[np.float32]], None, None]:
+    ) -> Generator[tuple[AnyField, AnyField], None, None]:
         """Run many tiles, several under way at once."""
 
 
@@ -52,6 +59,8 @@ class Network:
         What a report says of the device.
     diameter_px, scale_free, sha256, n_channels, n_inputs, stride_px
         As in `NetworkFacts`.
+    torch_device
+        Where `stream` leaves its fields, as tensors: the device's name in torch; None for arrays on the host.
     size_model
         Predicts the diameter of an image's cells; None where there is no size model.
     weights
@@ -70,6 +79,7 @@ class Network:
     ) -> None:
         self.backend = backend
         self.precision = runner.precision
+        self.torch_device = runner.torch_device
         self.device_name = device
         self.weights = weights
         self.diameter_px = facts.diameter_px
@@ -128,9 +138,7 @@ class Network:
             fields, styles = zip(*outputs, strict=True)
         return np.stack(fields), np.stack(styles)
 
-    def stream(
-        self, tiles: Iterator[NDArray[np.float32]], batch_size: int | None
-    ) -> Generator[NDArray[np.float32], None, None]:
+    def stream(self, tiles: Iterator[NDArray[np.float32]], batch_size: int | None) -> Generator[AnyField, None, None]:
         """Run the network on many tiles, several of them under way at once.
 
         Parameters
@@ -143,9 +151,9 @@ class Network:
 
         Yields
         ------
-        numpy.ndarray
-            (3, y, x) float32, as `forward` gives them, in the order of the tiles. Of a residual U-Net on a CPU the same
-            to the last bit as from `forward`, whatever the number of threads.
+        numpy.ndarray or torch.Tensor
+            (3, y, x) float32, as `forward` gives them, in the order of the tiles, where `torch_device` says. Of a
+            residual U-Net on a CPU the same to the last bit as from `forward`, whatever the number of threads.
 
         Raises
         ------
@@ -201,18 +209,17 @@ def _with_torch(path: Path, settings: SegmentSettings) -> tuple[NetworkFacts, Ba
 
     checkpoint, device = load_checkpoint(path), pick_device(settings.device)
     if device.type == "cuda":
-        network = checkpoint.network
-        return checkpoint.facts, TorchGpuBackend(network, network.widths[-1], device, settings.precision)
+        return checkpoint.facts, TorchGpuBackend(checkpoint.network, device, settings.precision)
     return checkpoint.facts, TorchCpuBackend(checkpoint.network, settings.precision)
 
 
 def _with_cellpose(path: Path, settings: SegmentSettings) -> tuple[NetworkFacts, Backend]:
-    from cohortseg.networks.on_cellpose4 import N_FEATURES, load_cellpose4
+    from cohortseg.networks.on_cellpose4 import load_cellpose4
     from cohortseg.networks.on_torch import TorchCpuBackend, TorchGpuBackend
 
     (network, facts), device = load_cellpose4(path), pick_device(settings.device)
     if device.type == "cuda":
-        return facts, TorchGpuBackend(network, N_FEATURES, device, settings.precision)
+        return facts, TorchGpuBackend(network, device, settings.precision)
     return facts, TorchCpuBackend(network, settings.precision, has_bf16=cpu_has_bf16())
 
 

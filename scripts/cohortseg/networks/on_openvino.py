@@ -26,6 +26,8 @@ class OpenVinoBackend:
     streams. Threads are not pinned: two jobs on one machine would take the same cores.
     """
 
+    torch_device: str | None = None
+
     def __init__(self, model: openvino.Model, facts: NetworkFacts, precision: str) -> None:
         self._core = openvino.Core()
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

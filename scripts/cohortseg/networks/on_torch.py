@@ -1,6 +1,7 @@
 """Forward passes by torch: one by one on a CPU, in overlapped batches on a GPU."""
 
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 
@@ -19,9 +20,10 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # A GPU is busy with this many pixels; more would only cost memory, most of all pinned memory of the host.
 _ENOUGH_PX = 2**23
 _MOST_TILES = 64
-_FREE_SHARE = 0.8
-# Two batches under way and one whose fields the caller has not all taken yet.
-_SLOTS = 3
+# The rest is for the fields that are kept and for the windows that are turned into cells.
+_FREE_SHARE = 0.5
+# A batch that is copied in while another is computed.
+_SLOTS = 2
 
 
 class TorchCpuBackend:
@@ -32,6 +34,8 @@ class TorchCpuBackend:
     has_bf16
         Whether it may run in bf16; false for what OpenVINO runs, which is faster at it.
     """
+
+    torch_device: str | None = None
 
     def __init__(self, network: nn.Module, precision: str, *, has_bf16: bool = False) -> None:
         self.precision = pick_precision(precision, has_bf16, "torch on this CPU")
@@ -52,52 +56,59 @@ class TorchCpuBackend:
 
 @dataclass
 class _Slot:
-    """Pinned memory of the host for one batch, and when the GPU is done with it."""
+    """Pinned memory of the host for one batch, and when the GPU is done with the batch."""
 
     tiles: Tensor
-    fields: Tensor
-    styles: Tensor
     done: torch.cuda.Event
 
 
 @dataclass(frozen=True)
 class _Started:
     slot: _Slot
-    n_tiles: int
+    fields: Tensor
+    styles: Tensor
 
 
 class TorchGpuBackend:
     """A network on a GPU: weights and activations in bf16 where it has that, channels last.
 
-    While a batch is computed, the next one is copied in and the one before copied out, each on its own stream. CUDA
+    While a batch is computed, the next one is copied in, on its own stream. What comes out stays on the GPU. CUDA
     graphs are not used: a batch is 8 Mpx of work in about 200 kernels, which are queued well before they run.
 
     Parameters
     ----------
     network
         Maps (n, channels, y, x) to fields, (n, 3, y, x), and styles, (n, features).
-    n_features
-        Length of a style.
     """
 
-    def __init__(self, network: nn.Module, n_features: int, device: torch.device, precision: str) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, precision: str) -> None:
         self.precision = pick_precision(
             precision, torch.cuda.is_bf16_supported(including_emulation=False), device_name(device)
         )
         self._device, self._dtype = device, _DTYPES[self.precision]
-        self._n_features = n_features
+        self.torch_device: str | None = str(device)
         self._network = network.eval().to(device, self._dtype).to(memory_format=torch.channels_last)
-        self._copy_in, self._compute, self._copy_out = (
+        self._copy_in, self._compute = (
             torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            for _ in range(3)
+            for _ in range(2)
         )
         self._slots: dict[int, _Slot] = {}
         self._next_slot = 0
         # The weights came on another stream, for which these do not wait.
         torch.cuda.synchronize(device)
 
-    def overlapped(self, tiles: Iterable[NDArray[np.float32]], batch_size: int | None) -> Generator[Output, None, None]:
+    def each(self, tiles: Iterable[NDArray[np.float32]], batch_size: int | None) -> Generator[Output, None, None]:
+        """Yield the output of each tile as `overlapped` does, copied to the host."""
+        with closing(self.overlapped(tiles, batch_size)) as outputs:
+            for fields, style in outputs:
+                yield fields.cpu().numpy(), style.cpu().numpy()
+
+    def overlapped(
+        self, tiles: Iterable[NDArray[np.float32]], batch_size: int | None
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield the output of each tile, in order, from batches of `batch_size` tiles, or of as many as fit.
+
+        The outputs are on the GPU, ready for the caller's stream.
 
         Raises
         ------
@@ -113,11 +124,9 @@ class TorchGpuBackend:
         try:
             yield from batches.run(chain([first], tiles))
         finally:
-            # What is still under way writes into the slots.
+            # What is still under way reads from the slots.
             torch.cuda.synchronize(self._device)
             self._slots.clear()
-
-    each = overlapped
 
     def _fitting(self, tile: NDArray[np.float32]) -> int:
         """Return the power of two of tiles that fit the free memory, by the memory that one takes."""
@@ -143,14 +152,9 @@ class TorchGpuBackend:
             # Memory goes back to the stream that it came from, unless the other one is named.
             inputs.record_stream(self._compute)
             outputs = self._fields_and_styles(inputs)
-        self._copy_out.wait_stream(self._compute)
-        with torch.cuda.stream(self._copy_out):
-            for on_device, on_host in zip(outputs, (slot.fields, slot.styles), strict=True):
-                on_device.record_stream(self._copy_out)
-                on_host[:n].copy_(on_device, non_blocking=True)
-            slot.done.record(self._copy_out)
+            slot.done.record(self._compute)
         self._next_slot += 1
-        return _Started(slot, n)
+        return _Started(slot, *outputs)
 
     def _fields_and_styles(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         # Chosen by rule, not by timing, and without TF32, the kernels give the same bits in every run.
@@ -162,11 +166,13 @@ class TorchGpuBackend:
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()
 
-    def _finish(self, started: _Started) -> list[Output]:
-        slot, n = started.slot, started.n_tiles
-        slot.done.synchronize()
-        fields, styles = slot.fields[:n].numpy().copy(), slot.styles[:n].numpy().copy()
-        return list(zip(fields, styles, strict=True))
+    def _finish(self, started: _Started) -> list[tuple[Tensor, Tensor]]:
+        # The host waits, with the next batch under way: without it, it would queue batches until memory runs out.
+        started.slot.done.synchronize()
+        for outputs in (started.fields, started.styles):
+            # Else the network's stream takes their memory again while the caller's still reads them.
+            outputs.record_stream(torch.cuda.current_stream(self._device))
+        return list(zip(started.fields, started.styles, strict=True))
 
     def _slot(self, batch: list[NDArray[np.float32]]) -> _Slot:
         """Return the next slot, made for batches of this size where there is none or it is too small."""
@@ -176,8 +182,6 @@ class TorchGpuBackend:
             return self._slots[i]
         slot = _Slot(
             torch.empty((len(batch), n_channels, n_y, n_x), pin_memory=True),
-            torch.empty((len(batch), 3, n_y, n_x), pin_memory=True),
-            torch.empty((len(batch), self._n_features), pin_memory=True),
             torch.cuda.Event(blocking=True),  # type: ignore[no-untyped-call]
         )
         self._slots[i] = slot
@@ -188,7 +192,7 @@ def fitting_tiles(free_bytes: int, one_tile_bytes: int, tile_px: int) -> int:
     """Return how many tiles a batch has: a power of two, so that a little less free memory changes nothing.
 
     At least 1, at most 64, at most 8 Mpx; two batches are never computed at once, but the inputs and fields of the
-    others lie in the memory as well, for which a fifth of it is left.
+    others lie in the memory as well, and so does what follows the network: half of it is left for those.
     """
     most = min(_FREE_SHARE * free_bytes / max(1, one_tile_bytes), _MOST_TILES, _ENOUGH_PX / tile_px)
     return 1 << max(0, int(most).bit_length() - 1)

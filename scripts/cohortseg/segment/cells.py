@@ -6,14 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cohortseg.arrays import Box, Field, Flow, Labels, Logits
+from cohortseg.arrays import Box, Flow, Labels, Logits
 from cohortseg.errors import ImageError
-from cohortseg.kernels.clean import areas, fill_holes, flow_errors, largest_pieces, relabel
-from cohortseg.kernels.follow import follow_flow
-from cohortseg.kernels.group import group_endpoints
-from cohortseg.kernels.resample import resample
-from cohortseg.kernels.targets import flow_targets
+from cohortseg.kernels.clean import areas, fill_holes, largest_pieces, relabel
 from cohortseg.segment.geometry import Geometry
+from cohortseg.segment.maths import ON_HOST, AnyField, FieldMaths, HostMaths
 from cohortseg.settings import PostprocessSettings
 from cohortseg.tiling import Window
 
@@ -96,11 +93,13 @@ def labels_from_flows(flow: Flow, cell_probability: Logits, settings: Postproces
         )
     flow, logits = np.asarray(flow, np.float32), np.asarray(cell_probability, np.float32)
     image = Box(0, 0, *cell_probability.shape)
-    grouped = _group(flow, logits, settings, niter=settings.niter, image=image, n_threads=_usable_cores())
+    grouped = _group(flow, logits, settings, HostMaths(_usable_cores()), niter=settings.niter, image=image)
     return grouped.kept(_sizes(grouped.labels, len(grouped.seeds)) >= max(settings.min_size, 1)).labels
 
 
-def window_cells(field: Field, window: Window, geometry: Geometry, settings: PostprocessSettings) -> WindowCells:
+def window_cells(
+    field: AnyField, window: Window, geometry: Geometry, settings: PostprocessSettings, maths: FieldMaths = ON_HOST
+) -> WindowCells:
     """Return the cells whose seed lies in the window's core.
 
     Where one of them reaches the border of what the window sees, the window is looked at once more, with two halos.
@@ -112,16 +111,22 @@ def window_cells(field: Field, window: Window, geometry: Geometry, settings: Pos
         sigmoid.
     window
         In network pixels.
+    maths
+        Where the field lies.
     """
-    near = window.outer.shifted(-window.wide.y0, -window.wide.x0).slices
-    cells = _cells_within(np.ascontiguousarray(field[:, *near]), window, window.outer, geometry, settings)
+
+    def within(seen: Box) -> WindowCells:
+        near = seen.shifted(-window.wide.y0, -window.wide.x0).slices
+        return _cells_within(field[:, *near], window, seen, geometry, settings, maths)
+
+    cells = within(window.outer)
     if cells.n_cut and window.wide != window.outer:
-        return replace(_cells_within(field, window, window.wide, geometry, settings), grown=True)
+        return replace(within(window.wide), grown=True)
     return cells
 
 
 def _cells_within(
-    field: Field, window: Window, seen: Box, geometry: Geometry, settings: PostprocessSettings
+    field: AnyField, window: Window, seen: Box, geometry: Geometry, settings: PostprocessSettings, maths: FieldMaths
 ) -> WindowCells:
     """Return the cells of the window that its field over the box `seen` shows."""
     core, inner, outer = window.core, geometry.image_box(window.inner), geometry.image_box(seen)
@@ -129,18 +134,18 @@ def _cells_within(
     niter, shape = settings.niter, geometry.network_shape
     if on_image_grid:
         outer = geometry.interpolated_box(seen)
-        field = resample(field, seen, geometry.network_shape, outer, geometry.image_shape)
+        field = maths.resample(field, seen, geometry.network_shape, outer, geometry.image_shape)
         niter, shape = round(niter / min(geometry.scale, 1.0)), geometry.image_shape
         core, seen = geometry.image_box(core), outer
     image = Box(0, 0, *shape).shifted(-seen.y0, -seen.x0)
-    grouped = _group(field[:2], field[2], settings, niter=niter, image=image)
+    grouped = _group(field[:2], field[2], settings, maths, niter=niter, image=image)
     core = core.shifted(-seen.y0, -seen.x0)
     owned: NDArray[np.bool_] = np.all(
         (grouped.seeds >= (core.y0, core.x0)) & (grouped.seeds < (core.y1, core.x1)), axis=1
     )
     grouped = grouped.kept(owned)
     n_cut = _count_cut(grouped.labels, seen, shape)
-    scores = _mean_probability(grouped.labels, field[2])
+    scores = maths.mean_probability(grouped.labels, field[2])
     labels = grouped.labels
     if not on_image_grid and geometry.network_shape != geometry.image_shape:
         labels = largest_pieces(geometry.image_labels(labels, seen))
@@ -150,18 +155,16 @@ def _cells_within(
 
 
 def _group(
-    flow: Flow, logits: Logits, settings: PostprocessSettings, *, niter: int, image: Box, n_threads: int = 1
+    flow: AnyField, logits: AnyField, settings: PostprocessSettings, maths: FieldMaths, *, niter: int, image: Box
 ) -> _Grouped:
     """Follow, group, check the flow error, fill; every step depends on a cell's neighbourhood and place in the image.
 
     `image` is the whole image in pixels of this window; see `follow_flow` for what its place is needed for.
     """
-    inside = logits > settings.cellprob_threshold
-    labels, seeds = group_endpoints(follow_flow(flow, inside, niter=niter, image=image, n_threads=n_threads), inside)
-    errors = flow_errors(labels, flow, flow_targets(labels, n_threads=n_threads))[1:]
-    grouped = _Grouped(labels, seeds, errors)
+    grouped = _Grouped(*maths.group(flow, logits, threshold=settings.cellprob_threshold, niter=niter, image=image))
     if settings.flow_threshold > 0:
-        grouped = grouped.kept(errors <= settings.flow_threshold)
+        grouped = grouped.kept(grouped.errors <= settings.flow_threshold)
+    # By the kernels on the host, whatever the maths: a twentieth of the work, and hard to spread over many threads.
     whole = largest_pieces(fill_holes(grouped.labels))
     return _Grouped(whole, grouped.seeds, grouped.errors).kept(_sizes(whole, len(grouped.seeds)) > 0)
 
@@ -174,13 +177,6 @@ def _sizes(labels: Labels, n_labels: int) -> NDArray[np.int64]:
     """Return the pixels of labels 1 to n; the last ones may have none left."""
     counted = areas(labels)[1:]
     return np.pad(counted, (0, n_labels - len(counted)))
-
-
-def _mean_probability(labels: Labels, logits: Logits) -> NDArray[np.float32]:
-    inside = labels > 0
-    counts = np.bincount(labels[inside])
-    sums = np.bincount(labels[inside], weights=1 / (1 + np.exp(-logits[inside].astype(np.float64))))
-    return (sums[1:] / np.maximum(counts[1:], 1)).astype(np.float32)
 
 
 def _count_cut(labels: Labels, outer: Box, shape: tuple[int, int]) -> int:

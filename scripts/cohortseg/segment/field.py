@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cohortseg.arrays import Box, Field
-from cohortseg.kernels.blend import add_weighted
+from cohortseg.arrays import Box
+from cohortseg.segment.maths import ON_HOST, AnyField, FieldMaths
 
-NO_CELL_LOGIT = -20.0
-"""Cell probability, before the sigmoid, of a tile that was skipped since it holds no signal."""
+_NO_CELL_LOGIT = -20.0
 
 
 class RollingField:
@@ -15,24 +14,38 @@ class RollingField:
 
     Tiles add their output times their weight; since the weights of all tiles sum to 1 at every pixel, a pixel
     is final once every tile that uses it has been added.
+
+    Parameters
+    ----------
+    maths
+        Where the band lies; the tiles lie there too.
     """
 
-    def __init__(self, seen: Box) -> None:
+    def __init__(self, seen: Box, maths: FieldMaths = ON_HOST) -> None:
         self._y0, self._x0, self._y1, self._x1 = seen
-        self._buffer: Field = np.zeros((3, 0, seen.width), np.float32)
+        self._maths = maths
+        self._buffer = maths.zeros((3, 0, seen.width))
         self._height = 0
 
-    def add(self, used: Box, values: Field, weights_y: NDArray[np.float32], weights_x: NDArray[np.float32]) -> None:
-        """Add a tile: (3, y, x) values of the box `used` of the canvas, and the weights of its rows and columns."""
+    def add(
+        self, used: Box, values: AnyField | None, weights_y: NDArray[np.float32], weights_x: NDArray[np.float32]
+    ) -> None:
+        """Add a tile: (3, y, x) values of the box `used` of the canvas, and the weights of its rows and columns.
+
+        Of a tile that was skipped, since it holds no signal, the values are None: no flow, and no cells.
+        """
+        if values is None:
+            values = self._maths.zeros((3, *used.shape))
+            values[2] = _NO_CELL_LOGIT
         part = used.intersection(Box(self._y0, self._x0, self._y1, self._x1))
         self._begin_rows(part.y1 - self._y0)
         rows, columns = part.shifted(-used.y0, -used.x0).slices
         target = self._buffer[:, *part.shifted(-self._y0, -self._x0).slices]
-        add_weighted(target, values[:, rows, columns], weights_y[rows], weights_x[columns])
+        self._maths.add_weighted(target, values[:, rows, columns], weights_y[rows], weights_x[columns])
 
-    def take(self, box: Box) -> Field:
+    def take(self, box: Box) -> AnyField:
         """Return a copy of a box of the canvas."""
-        return self._buffer[:, *box.shifted(-self._y0, -self._x0).slices].copy()
+        return self._maths.copy(self._buffer[:, *box.shifted(-self._y0, -self._x0).slices])
 
     def drop_above(self, y: int) -> None:
         """Forget the rows above `y`."""
@@ -47,9 +60,11 @@ class RollingField:
 
     def _begin_rows(self, height: int) -> None:
         """Have at least so many rows, new ones 0."""
-        missing = height - self._buffer.shape[1]
-        if missing > 0:
-            self._buffer = np.pad(self._buffer, ((0, 0), (0, missing), (0, 0)))
+        held = self._buffer.shape[1]
+        if height > held:
+            buffer = self._maths.zeros((3, height, self._buffer.shape[2]))
+            buffer[:, :held] = self._buffer
+            self._buffer = buffer
         if height > self._height:
             self._buffer[:, self._height : height] = 0
             self._height = height

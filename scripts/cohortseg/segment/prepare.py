@@ -13,13 +13,24 @@ from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.source import ImageSource
 
+# On a GPU, whatever takes less than 5 µs of it waits for Python: a window is about 1,500 calls, so it must be large.
+_DEVICE_WINDOW_PX = 3072
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all of an image has to be looked at for, before the first tile."""
+    """What all of an image has to be looked at for, before the first tile, and what all its parts must have alike.
+
+    Attributes
+    ----------
+    window_px
+        Largest side of a window's core, in network pixels: cells come out once only where all parts of an image are cut
+        into the same windows, whatever device each part runs on.
+    """
 
     normalisation: Normalisation
     diameter: Diameter
+    window_px: int
 
 
 def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSettings, tally: Tally) -> Prepared:
@@ -49,7 +60,15 @@ def prepare(source: ImageSource, network: FieldNetwork, settings: SegmentSetting
             diameter = predict_diameter(network.size_model, first_pass)
         else:
             diameter = estimate_diameter(first_pass)
-    return Prepared(normalisation, diameter)
+    return Prepared(normalisation, diameter, _window_px(network, settings, diameter.diameter_px))
+
+
+def _window_px(network: FieldNetwork, settings: SegmentSettings, diameter_px: float) -> int:
+    tile_px = settings.pipeline.infer_size
+    if network.torch_device is None:
+        return tile_px
+    # Of a shrunken image, as many of the image's own pixels: their labels are on the host.
+    return max(tile_px, round(_DEVICE_WINDOW_PX * min(1.0, network.diameter_px / diameter_px)))
 
 
 def given_diameter_px(source: ImageSource, settings: SegmentSettings) -> float | None:
@@ -75,4 +94,4 @@ def make_task(source: ImageSource, network: FieldNetwork, settings: SegmentSetti
     """Return the task of segmenting an image that was prepared with the same network and settings."""
     mix = choose_channels(source, settings.channels, network.n_inputs)
     geometry = Geometry(source.shape, network.diameter_px / prepared.diameter.diameter_px)
-    return Task(source, network, mix, prepared.normalisation, geometry, settings)
+    return Task(source, network, mix, prepared.normalisation, geometry, settings, prepared.window_px)

@@ -10,17 +10,17 @@ from functools import cached_property
 from typing import Self
 
 import geopandas
-import numpy as np
 
 from cohortseg.arrays import Box, Field
 from cohortseg.errors import SettingsError
 from cohortseg.segment.ahead import map_ahead
 from cohortseg.segment.audit import SeamLines
 from cohortseg.segment.cells import WindowCells, window_cells
-from cohortseg.segment.field import NO_CELL_LOGIT, RollingField
+from cohortseg.segment.field import RollingField
 from cohortseg.segment.frontier import Frontier
 from cohortseg.segment.geometry import Geometry
 from cohortseg.segment.inputs import ChannelMix, Normalisation, read_input
+from cohortseg.segment.maths import ON_HOST, AnyField, FieldMaths
 from cohortseg.segment.network import FieldNetwork
 from cohortseg.segment.table import cell_table
 from cohortseg.segment.tally import Tally
@@ -42,7 +42,7 @@ _BORDER_PX = 8
 
 @dataclass(frozen=True)
 class Task:
-    """One image, ready to be segmented."""
+    """One image, ready to be segmented; `window_px` is the largest side of a window's core, in network pixels."""
 
     source: ImageSource
     network: FieldNetwork
@@ -50,12 +50,22 @@ class Task:
     normalisation: Normalisation
     geometry: Geometry
     settings: SegmentSettings
+    window_px: int
 
     def read(self, box: Box) -> Field | None:
         """Return a tile as the network sees it, or None where the image is constant."""
         return read_input(
             self.source, self.mix, self.normalisation, self.geometry, box=box, n_inputs=self.network.n_channels
         )
+
+    @cached_property
+    def maths(self) -> FieldMaths:
+        """What works on the network's fields where the network leaves them."""
+        if self.network.torch_device is None:
+            return ON_HOST
+        from cohortseg.on_device.maths import DeviceMaths  # with torch, which takes two seconds to import
+
+        return DeviceMaths(self.network.torch_device)
 
     @cached_property
     def grid(self) -> TileGrid:
@@ -88,7 +98,7 @@ class Task:
         pipeline = self.settings.pipeline
         halo_px = max(pipeline.overlap_margin, round(_HALO_DIAMETERS * self.network.diameter_px))
         # A shrunken image has more pixels in a window than the network's grid has: smaller cores keep them bounded.
-        core_px = max(2 * halo_px, round(pipeline.infer_size * min(1.0, 2 * self.geometry.scale)))
+        core_px = max(2 * halo_px, round(self.window_px * min(1.0, 2 * self.geometry.scale)))
         return plan_strips(self.geometry.network_shape, core_px=core_px, halo_px=halo_px, strip_px=_STRIP_PX)
 
 
@@ -113,8 +123,9 @@ def stream_cells(
 
     Tiles are read ahead in threads, the network runs in the calling thread, post-processing and tracing in threads
     again; what waits between them is bounded by `pipeline.read_queue_size` tiles and
-    `pipeline.postprocess_queue_size` windows. `cell_id` counts from 1 over all tables; the tables of all parts, one
-    after the other, are those of the whole image, but for the numbers.
+    `pipeline.postprocess_queue_size` windows. Fields that the network leaves on a GPU stay there: labels come from it.
+    `cell_id` counts from 1 over all tables; the tables of all parts, one after the other, are those of the whole image,
+    but for the numbers.
 
     Parameters
     ----------
@@ -156,7 +167,7 @@ class _Tiles:
 
     task: Task
     needed: list[tuple[int, int]]
-    fields: Iterator[Field | None]
+    fields: Iterator[AnyField | None]
     tally: Tally
     on_progress: Callable[[Tally], None]
 
@@ -166,9 +177,7 @@ class _Tiles:
         for i, (row, column) in enumerate(self.needed):
             values, used = next(self.fields), grid.used(row, column)
             with self.tally.timed("blend"):
-                if values is None:
-                    values = _no_cells(used.shape)
-                else:
+                if values is not None:
                     values = values[:, *used.shifted(-grid.y.starts[row], -grid.x.starts[column]).slices]
                 band.add(used, values, grid.y.weights(row), grid.x.weights(column))
             self.tally.tiles_done += 1
@@ -181,7 +190,7 @@ class _Tiles:
 
 def _stream_strip(strip: Strip, tiles: _Tiles, workers: "_Workers") -> Iterator[geopandas.GeoDataFrame]:
     """Hand over each row of windows once its field is final."""
-    band = RollingField(strip.seen)
+    band = RollingField(strip.seen, tiles.task.maths)
     waiting = deque(strip.rows)
     for final_y in tiles.blend_into(band):
         while waiting and max(window.wide.y1 for window in waiting[0]) <= final_y:
@@ -192,7 +201,7 @@ def _stream_strip(strip: Strip, tiles: _Tiles, workers: "_Workers") -> Iterator[
             band.drop_above(Strip(tuple(waiting), strip.next_x0).seen.y0)
 
 
-def _fields(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[Field | None, None, None]:
+def _fields(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[AnyField | None, None, None]:
     """Yield the network's output for each tile, (3, y, x), in order; None for those without signal."""
     pipeline = task.settings.pipeline
     has_signal: deque[bool] = deque()
@@ -227,12 +236,6 @@ def _read_ahead(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[Fie
     return map_ahead(read, boxes, n_workers=pipeline.n_read_workers, queue_size=pipeline.read_queue_size, name="read")
 
 
-def _no_cells(shape: tuple[int, int]) -> Field:
-    values = np.zeros((3, *shape), np.float32)
-    values[2] = NO_CELL_LOGIT
-    return values
-
-
 @dataclass(frozen=True)
 class _Waiting:
     """A window in the hands of a worker; what it and all later windows of the strip see; what later strips see."""
@@ -263,7 +266,7 @@ class _Workers:
         for pool in (self._post, self._merge):
             pool.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def submit(self, window: Window, values: Field, seen: Box, next_x0: int) -> Iterator[geopandas.GeoDataFrame]:
+    def submit(self, window: Window, values: AnyField, seen: Box, next_x0: int) -> Iterator[geopandas.GeoDataFrame]:
         """Queue a window; yield tables that are ready, waiting for some where the queue is full."""
         cells = self._post.submit(self._window_cells, values, window)
         self._windows.append(_Waiting(cells, window, seen, next_x0))
@@ -297,9 +300,10 @@ class _Workers:
         self._tables.append(self._merge.submit(self._table, self._frontier.settle(cells)))
         tally.overlap_px, tally.duplicates = self._frontier.overlap_px, self._frontier.duplicates
 
-    def _window_cells(self, values: Field, window: Window) -> WindowCells:
+    def _window_cells(self, values: AnyField, window: Window) -> WindowCells:
+        task = self._task
         with self._tally.timed("postprocess"):
-            return window_cells(values, window, self._task.geometry, self._task.settings.postprocess)
+            return window_cells(values, window, task.geometry, task.settings.postprocess, task.maths)
 
     def _table(self, cells: WindowCells) -> geopandas.GeoDataFrame:
         with self._tally.timed("trace"):

@@ -47,7 +47,8 @@ class Tally:
     seconds_s
         By stage. Of stages that run in several workers at once, the sum over the workers. `forward` is how long
         the calling thread waited for the network, `wait_for_tiles` within that for tiles to be read, and
-        `wait_for_windows` for windows to be post-processed.
+        `wait_for_windows` for windows to be post-processed. A GPU is not waited for after each operation: its `blend`
+        is the time to queue it, and `postprocess` holds the workers' waiting for their turn on it.
     peak_memory_bytes
         By stage: the largest memory that the process had held by the end of it.
     """

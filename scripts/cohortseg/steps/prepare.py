@@ -58,6 +58,7 @@ def prepare_file(
             "modality": asdict(modality),
             "normalisation": asdict(found.normalisation),
             "diameter": asdict(found.diameter),
+            "window_px": found.window_px,
             "image_checksum": told,
             "seconds": tally.seconds_s,
             "peak_memory_bytes": tally.peak_memory_bytes,
@@ -77,5 +78,5 @@ def read_prepared(path: Path) -> PreparedImage:
     """Return what `prepare_file` wrote."""
     content = read_json(path)
     lower, upper = (tuple(map(float, content["normalisation"][bound])) for bound in ("lower", "upper"))
-    measured = Prepared(Normalisation(lower, upper), Diameter(**content["diameter"]))
+    measured = Prepared(Normalisation(lower, upper), Diameter(**content["diameter"]), content["window_px"])
     return PreparedImage(Modality(**content["modality"]), measured)

@@ -108,5 +108,5 @@ def test_the_first_size_is_a_power_of_two_within_memory_tiles_and_pixels() -> No
     gib, side = 2**30, 1024 * 1024
     assert fitting_tiles(80 * gib, gib, side) == 8
     assert fitting_tiles(80 * gib, gib // 16, side // 16) == 64
-    assert fitting_tiles(7 * gib, gib, side) == 4
+    assert fitting_tiles(7 * gib, gib, side) == 2
     assert fitting_tiles(gib // 2, gib, side) == 1

@@ -10,6 +10,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
@@ -32,7 +33,8 @@ class ExactNetwork:
     """Takes an image whose channels are the field itself, so that each pixel's output is that pixel's input.
 
     Outputs are multiples of 1/64, and so are the weights of tiles with a margin that is a power of two: blending is
-    exact then, and what differs between tiled and whole is the engine's fault.
+    exact then, and what differs between tiled and whole is the engine's fault. Its fields are
+    left on `torch_device`, if any.
     """
 
     diameter_px: float = 8.0
@@ -41,6 +43,7 @@ class ExactNetwork:
     stride_px: int = 8
     size_model: None = None
     scale_free: bool = False
+    torch_device: str | None = None
     batches: list[tuple[int, ...]] = field(default_factory=list)
     fails_after: int | None = None
     on_tile: Callable[[], None] = lambda: None
@@ -51,10 +54,11 @@ class ExactNetwork:
         self.batches.append(batch.shape)
         return np.round(batch * 64) / np.float32(64), np.zeros((len(batch), 1), np.float32)
 
-    def stream(self, tiles: Iterator[Field], batch_size: int | None) -> Generator[Field, None, None]:
+    def stream(self, tiles: Iterator[Field], batch_size: int | None) -> Generator[Any, None, None]:
         while batch := list(islice(tiles, batch_size or 1)):
             self.on_tile()
-            yield from self.forward(np.stack(batch))[0]
+            fields = self.forward(np.stack(batch))[0]
+            yield from fields if self.torch_device is None else torch.from_numpy(fields).to(self.torch_device)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,9 @@ class Exact:
         mix = ChannelMix(tuple(ChannelGroup((i,), "sum", name) for i, name in enumerate(facts.channels)))
         as_is = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         geometry = Geometry(facts.shape, scale)
-        return Task(ArraySource(pixels, facts), network, mix, as_is, geometry, load_block(SegmentSettings, settings))
+        loaded = load_block(SegmentSettings, settings)
+        source = ArraySource(pixels, facts)
+        return Task(source, network, mix, as_is, geometry, loaded, window_px=loaded.pipeline.infer_size)
 
     @staticmethod
     def noise(shape: tuple[int, int], *, wavelength_px: int, seed: int) -> Field:

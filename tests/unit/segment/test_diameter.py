@@ -45,6 +45,7 @@ class Network:
     n_inputs: int = 3
     stride_px: int = 8
     scale_free: bool = False
+    torch_device: None = None
     batches: list[tuple[int, ...]] = field(default_factory=list)
 
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

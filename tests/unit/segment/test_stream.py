@@ -14,6 +14,7 @@ import shapely
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import DeviceError, SettingsError
 from cohortseg.segment import stream
+from cohortseg.segment.maths import FieldMaths
 from cohortseg.segment.tally import Tally
 from cohortseg.shapes import rasterise, rasterise_into
 from cohortseg.tiling import Part
@@ -87,9 +88,9 @@ def test_strips_bound_the_width_of_the_field_that_is_kept(
     widest = []
     kept = stream.RollingField
 
-    def watched(seen: Box) -> Any:
+    def watched(seen: Box, maths: FieldMaths) -> Any:
         widest.append(seen.width)
-        return kept(seen)
+        return kept(seen, maths)
 
     monkeypatch.setattr(stream, "RollingField", watched)
     monkeypatch.setattr(stream, "_STRIP_PX", 64)
