@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+import pandas as pd
 import tifffile
-from made import DIAMETER_PX, base_field, noisy_flows, write_tiff
+from made import DIAMETER_PX, base_field, noisy_flows, write_channels, write_tiff
 from made_planes import write_plane
 from numpy.typing import NDArray
 from processes import ROOT, Ran, describe_machine, infer, memory_bytes, n_cores, run
@@ -243,6 +244,42 @@ def rasterise(bench: Run) -> list[str]:
     return [*lines, "", f"Medians of {bench.given.repeats}.", ""]
 
 
+MEASURED = {"area_px": "area", "major_axis_px": "axis_major_length", "eccentricity": "eccentricity",
+            "perimeter_px": "crofton"} | {
+    f"{name}_{channel}": f"{theirs}-{channel}"
+    for channel in range(4)
+    for name, theirs in {"mean": "intensity_mean", "std": "intensity_std", "min": "intensity_min",
+                         "max": "intensity_max", "median": "median"}.items()
+}  # fmt: skip
+"""Our columns that scikit-image has too, and what it calls them."""
+
+
+def measure(bench: Run) -> list[str]:
+    """Measure the cells of a made image of four channels, by us from files and by scikit-image from arrays."""
+    sides_px = bench.given.measure_side, min(400, bench.given.measure_side)
+    folders = [bench.folder / "measured", bench.folder / "warm"]
+    for folder, side_px in zip(folders, sides_px, strict=True):
+        folder.mkdir()
+        n_cells = write_plane(folder / "polygons.parquet", side_px, 0)
+        write_channels(folder / "image.tif", side_px, 4)
+    n_cells = pd.read_parquet(folders[0] / "polygons.parquet", columns=["cell_id"]).shape[0]
+    lines = [f"## Measuring, {sides_px[0]:,}² px with {n_cells:,} cells and 4 channels", ""]
+    lines += header("", "s", "ratio", "peak, GB")
+    ways = {"`skimage.measure.regionprops_table`, from arrays": "skimage", "cohortseg, from files": "ours"}
+    reference = None
+    for way, what in ways.items():
+        command = [sys.executable, HERE / "measuring.py", what, *folders]
+        rans = [run(command) for _ in range(bench.given.repeats if what == "ours" else 1)]
+        seconds = median([ran.said["seconds"] for ran in rans])
+        reference = reference or seconds
+        peak = max(ran.peak_bytes for ran in rans) / 2**30
+        lines.append(row(way, f"{seconds:.1f}", f"{reference / seconds:.1f} ×", f"{peak:.2f}"))
+    theirs, ours = (pd.read_parquet(folders[0] / f"{what}.parquet") for what in ways.values())
+    gaps = [np.abs(ours[name] / theirs[other].where(theirs[other] != 0, 1) - 1).where(theirs[other] != 0, 0).max()
+            for name, other in MEASURED.items()]  # fmt: skip
+    return [*lines, "", f"Largest relative difference of {len(gaps)} columns: {max(gaps):.1e}.", ""]
+
+
 STITCHED = {"strtree": "STRtree and IoU of polygons", "stitch3d": "`cellpose.utils.stitch3D`", "ours": "cohortseg"}
 STITCH3D_LIMIT_PX = 4000
 """Its table of all cells by all cells takes 0.8 GB here, and 31 GB at 10,000 px."""
@@ -290,6 +327,7 @@ PARTS: dict[str, Callable[[Run], list[str]]] = {
     "real": real_flows,
     "scaling": scaling,
     "rasterise": rasterise,
+    "measure": measure,
     "stitch": stitch,
 }
 
@@ -297,7 +335,7 @@ PARTS: dict[str, Callable[[Run], list[str]]] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _options(arguments)
     what = given.what or list(PARTS)
-    needs_cellpose = set(what) - {"scaling", "rasterise", "stitch"} or given.cellpose_side
+    needs_cellpose = set(what) - {"scaling", "rasterise", "measure", "stitch"} or given.cellpose_side
     with tempfile.TemporaryDirectory(dir=given.scratch) as name:
         bench = Run(Path(name), cellpose3() if needs_cellpose else None, given)
         file = None if given.output is None else given.output.open("w", encoding="utf-8")
@@ -321,6 +359,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sides", type=int, nargs="+", default=[2048, 4096, 8192, 16384], help="of `scaling`, in px")
     parser.add_argument("--cellpose-side", type=int, help="run Cellpose at this side of `scaling` too")
     parser.add_argument("--raster-side", type=int, default=10_000, help="of `rasterise`, in px")
+    parser.add_argument("--measure-side", type=int, default=8960, help="of `measure`, in px")
     sides = [STITCH3D_LIMIT_PX, 10_000, STRTREE_LIMIT_PX, 80_000]
     parser.add_argument("--stitch-sides", type=int, nargs="+", default=sides, help="of `stitch`, in px")
     parser.add_argument("--stitch-cores", type=int, default=2, help="cores that each method of `stitch` may use")

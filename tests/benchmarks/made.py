@@ -56,6 +56,21 @@ def write_tiff(path: Path, side_px: int, cells_per_mpx: float = CELLS_PER_MPX) -
     )  # fmt: skip
 
 
+def write_channels(path: Path, side_px: int, n_channels: int) -> None:
+    """Write a tiled, compressed TIFF of several channels, each of other crowded nuclei."""
+    bases = [base_field(BASE_PX, seed=seed)[0] for seed in range(n_channels)]
+    tiles = (
+        mirrored(base, y0, x0, TILE_PX, TILE_PX)
+        for base in bases
+        for y0 in range(0, side_px, TILE_PX)
+        for x0 in range(0, side_px, TILE_PX)
+    )
+    tifffile.imwrite(
+        path, tiles, shape=(n_channels, side_px, side_px), dtype=bases[0].dtype, tile=(TILE_PX, TILE_PX),
+        compression="zlib", photometric="minisblack", metadata={"axes": "CYX"}, ome=True,
+    )  # fmt: skip
+
+
 def write_zarr(path: Path, side_px: int, cells_per_mpx: float = CELLS_PER_MPX) -> None:
     """Write a compressed zarr array of crowded nuclei; what repeats is compressed once."""
     import zarr

@@ -62,13 +62,13 @@ def _skimage(polygons: Path, image: Path) -> tuple[float, pd.DataFrame]:
             labels,
             pixels,
             [*_SHAPES, "intensity_mean", "intensity_std", "intensity_min", "intensity_max"],
-            extra_properties=(perimeter, median),
+            extra_properties=(crofton, median),
         )
     )
     return time.perf_counter() - start, table
 
 
-def perimeter(cell: NDArray[np.bool_]) -> float:
+def crofton(cell: NDArray[np.bool_]) -> float:
     return float(perimeter_crofton(np.pad(cell, 1), directions=4))
 
 
