@@ -15,7 +15,7 @@ from cohortseg.steps import overlaps
 
 def write_plane(folder: Path, *boxes: shapely.Geometry, shape: tuple[int, int] = (40, 60)) -> None:
     table = gpd.GeoDataFrame({"cell_id": range(1, len(boxes) + 1)}, geometry=list(boxes))
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     table.to_parquet(folder / "polygons.parquet", write_covering_bbox=True)
     (folder / "metadata.json").write_text(json.dumps({"mask_shape": list(shape)}))
 
