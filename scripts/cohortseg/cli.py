@@ -47,6 +47,8 @@ class ImageType(StrEnum):
     cv2 = "cv2"
     slide = "slide"
     czi = "czi"
+    nd2 = "nd2"
+    lif = "lif"
 
 
 class LinkRule(StrEnum):
@@ -225,7 +227,12 @@ def stitch(
     rule: Annotated[LinkRule | None, typer.Option(help="How links are chosen. Default: best.")] = None,
     max_gap: Annotated[int | None, typer.Option(help="Planes that a cell may be missing from. Default: 0.")] = None,
     min_planes: Annotated[int | None, typer.Option(help="3D cells in fewer planes are dropped. Default: 1.")] = None,
-    z_step_um: Annotated[float | None, typer.Option(help="Distance between planes, for volumes in µm³.")] = None,
+    z_step_um: Annotated[
+        float | None, typer.Option(help="Distance between planes, in µm. Default: what the images say.")
+    ] = None,
+    override_z_step: Annotated[
+        bool | None, typer.Option("--override-z-step", help="--z-step-um holds, whatever the images say.")
+    ] = None,
 ) -> None:
     """Link the cells of a stack's planes into 3D cells."""
     from cohortseg.steps.stitch import stitch_folder
@@ -237,6 +244,7 @@ def stitch(
         "max_gap": max_gap,
         "min_planes": min_planes,
         "z_step_um": z_step_um,
+        "override_z_step": override_z_step,
     }
     objects, output = stitch_folder(directory, output_dir, {k: v for k, v in given.items() if v is not None})
     print(f"{len(objects)} objects, {int((objects['n_planes'] > 1).sum())} of them over several planes, in {output}")
@@ -252,7 +260,12 @@ def convert(
     channel_last: Annotated[
         bool | None, typer.Option("--channel-last", help="Unnamed axes end with the channels.")
     ] = None,
-    z_step_um: Annotated[float | None, typer.Option(help="Distance between neighbouring planes, in µm.")] = None,
+    z_step_um: Annotated[
+        float | None, typer.Option(help="Distance between planes, in µm. Default: what the image says.")
+    ] = None,
+    override_z_step: Annotated[
+        bool | None, typer.Option("--override-z-step", help="--z-step-um holds, whatever the image says.")
+    ] = None,
     chunk_px: Annotated[int | None, typer.Option(help="Side of a chunk. Default: 1024.")] = None,
     shard_px: Annotated[int | None, typer.Option(help="Side of a shard, one file on disk. Default: 4096.")] = None,
     workers: Annotated[int | None, typer.Option(help="Workers that read and write. Default: 4.")] = None,
@@ -267,7 +280,13 @@ def convert(
         "series": series,
         "channel_last": channel_last,
     }
-    layout = {"z_step_um": z_step_um, "chunk_px": chunk_px, "shard_px": shard_px, "n_workers": workers}
+    layout = {
+        "z_step_um": z_step_um,
+        "override_z_step": override_z_step,
+        "chunk_px": chunk_px,
+        "shard_px": shard_px,
+        "n_workers": workers,
+    }
     selected = load_block(SegmentSettings, {key: value for key, value in opening.items() if value is not None})
     settings = load_block(ConvertSettings, {key: value for key, value in layout.items() if value is not None})
     print(convert_image(image_location(image), output, selected, settings, overwrite=overwrite))

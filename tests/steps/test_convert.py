@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cohortseg.arrays import Box
 from cohortseg.cli import app
-from cohortseg.errors import MissingFileError, SettingsError
+from cohortseg.errors import ImageError, MissingFileError, SettingsError
 from cohortseg.settings import ConvertSettings, SegmentSettings
 from cohortseg.steps.convert import convert_image
 from cohortseg.stores.images import FIRST_PAGE, open_image
@@ -48,6 +48,23 @@ def test_a_level_of_the_pyramid_opens_with_its_own_pixel_size(slide: Path, tmp_p
     with open_image(tmp_path / "out.ome.zarr", replace(FIRST_PAGE, level=1)) as half:
         assert half.shape == (25, 35)
         assert half.pixel_size_um == pytest.approx(1.3)
+
+
+def test_the_z_step_is_the_images_unless_it_is_given(slide: Path, tmp_path: Path) -> None:
+    um = {"PhysicalSizeZ": 2.0, "PhysicalSizeZUnit": "µm"}
+    tifffile.imwrite(tmp_path / "z.ome.tif", PIXELS[:, 0], metadata={"axes": "ZYX", **um})
+
+    def step(image: Path, **given: Any) -> float | None:
+        settings = SETTINGS.model_copy(update=given)
+        convert_image(image, tmp_path / "out.zarr", SegmentSettings(), settings, overwrite=True)
+        with open_image(tmp_path / "out.zarr", FIRST_PAGE) as copy:
+            return copy.z_step_um
+
+    assert (step(slide), step(slide, z_step_um=3.0)) == (None, 3.0)
+    assert (step(tmp_path / "z.ome.tif"), step(tmp_path / "z.ome.tif", z_step_um=2.05)) == (2.0, 2.05)
+    with pytest.raises(ImageError, match=r"--z-step-um is 3, and the metadata of z\.ome\.tif say 2 µm"):
+        step(tmp_path / "z.ome.tif", z_step_um=3.0)
+    assert step(tmp_path / "z.ome.tif", z_step_um=3.0, override_z_step=True) == 3.0
 
 
 def test_what_is_there_stays_unless_it_is_to_be_replaced(slide: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import tifffile
 import yaml
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
+from cohortseg.networks import Network
 from cohortseg.networks.models import find_checkpoint
 from cohortseg.settings import SegmentSettings
 from cohortseg.steps.infer import InferOptions, infer_images
@@ -88,6 +89,47 @@ def test_the_working_directory_is_a_folder_too(folder: Path, monkeypatch: pytest
     monkeypatch.chdir(folder)
     infer(image_dir=Path("."))
     assert (folder.parent / "images_results" / "b" / "polygons.parquet").is_file()
+
+
+def test_a_folder_is_a_cohort_whose_images_share_their_intensities(folder: Path, tmp_path: Path) -> None:
+    """As the workflow does it: the medians of the images' percentiles, those that cannot be read left out."""
+    pixels = tifffile.imread(folder / "b.ome.tif")
+    tifffile.imwrite(folder / "bright.tif", pixels * 2)
+    (folder / "cut.tif").write_bytes(b"II*\0")
+    config = tmp_path / "c.yaml"
+    config.write_text("normalise: {policy: cohort}")
+    running = infer_images(InferOptions(None, folder, None, None, config), CPU)
+    lines = [next(running) for _ in range(5)]
+    with pytest.raises(ImageError, match=r"1 of 4 images failed: cut\.tif"):
+        next(running)
+    output = folder.parent / "images_results"
+    assert lines[0] == f"images: intensities of 4 images in {output / 'intensities.tsv'}"
+    assert lines[4].startswith("cut.tif: FAILED: cut.tif")
+    names = ("a", "b", "bright")
+    inputs = [json.loads((output / name / "intensities.json").read_text())["inputs"][0] for name in names]
+    for end in ("lower", "upper"):
+        assert len({each[end] for each in inputs}) > 1, "the images differ"
+        median = np.median([each[end] for each in inputs])
+        assert [facts_of(output / name)["normalisation"][end] for name in names] == [[median]] * 3
+    assert len((output / "intensities.tsv").read_text().splitlines()) == 5
+
+
+def test_a_cohort_loads_its_network_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = Network.of.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(Network, "of", classmethod(lambda cls, settings: loaded.append(1) or load(cls, settings)))
+    config = tmp_path / "c.yaml"
+    config.write_text("normalise: {policy: cohort}")
+    infer(CPU, image_dir=folder, config_file=config)
+    assert len(loaded) == 1
+
+
+def test_one_image_is_no_cohort(sample: Any, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("normalise: {policy: cohort}")
+    with pytest.raises(SettingsError, match=r"is a single image; a folder of images.*--image-dir"):
+        infer(CPU, image_path=sample.image, output_dir=tmp_path / "out", config_file=config)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_image_does_not_stop_the_others(folder: Path) -> None:

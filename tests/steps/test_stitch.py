@@ -120,6 +120,61 @@ def test_the_link_report_tells_what_made_it_and_from_what(stack: Path) -> None:
     assert [plane["code"] for plane in report["made_from"][1:]] == [None, None]
 
 
+def say(stack: Path, **facts: tuple[Any, Any, Any]) -> None:
+    """Add what metadata.json says of low, mid and top, whose z_index are 0, 1 and 2."""
+    write_configs(stack / "configs.yml", [("low", 0), ("mid", 1), ("top", 2)])
+    for i, name in enumerate(("low", "mid", "top")):
+        path = stack / name / "metadata.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: each[i] for key, each in facts.items()}))
+
+
+ONE_FILE, FILES = ("a.nd2",) * 3, ("a.tif", "b.tif", "c.tif")
+SEVERAL, SINGLE = (9,) * 3, (1,) * 3
+"""How many planes a file has."""
+
+
+@pytest.mark.parametrize(
+    ("image", "n_planes", "z_place", "steps", "expected"),
+    [
+        (ONE_FILE, SEVERAL, (0, 1, 2), (1.5,) * 3, 1.5),
+        (ONE_FILE, SEVERAL, (4, 2, 0), (1.5,) * 3, 3.0),
+        (ONE_FILE, SEVERAL, (0, 1, 5), (1.5,) * 3, None),
+        (ONE_FILE, SEVERAL, (0, 0, 0), (1.5,) * 3, None),
+        (FILES, SEVERAL, (0, 1, 2), (1.5,) * 3, 1.5),  # an OME-TIFF over several files
+        (FILES, SEVERAL, (0, 0, 0), (1.5,) * 3, None),  # three stacks
+        (FILES, SINGLE, (0, 0, 0), (1.5, 1.51, 1.5), 1.5),
+        (FILES, SINGLE, (0, 0, 0), (None,) * 3, None),
+    ],
+)
+def test_the_z_step_is_that_of_the_images(
+    image: Any, n_planes: Any, z_place: Any, steps: Any, expected: float | None, stack: Path, caplog: Any
+) -> None:
+    say(stack, image=image, n_planes=n_planes, z_place=z_place, z_step_um=steps)
+    objects, _ = stitch_folder(stack, None, {})
+    report = json.loads((stack / "link_report.json").read_text())
+    assert report["z_step_um"] == expected
+    volumes = objects["volume_px"] * 0.25 * (np.nan if expected is None else expected)
+    np.testing.assert_allclose(objects["volume_um3"], volumes)
+    axes = zarr.open_group(stack / "3d_mask.zarr", mode="r").attrs["ome"]["multiscales"][0]["axes"]
+    assert axes[0].get("unit") == (None if expected is None else "micrometer")
+    assert ("the z step of a." in caplog.text) == (expected is None and n_planes is SEVERAL)
+
+
+def test_a_z_step_that_contradicts_the_images_is_refused_unless_the_settings_insist(stack: Path) -> None:
+    say(stack, image=ONE_FILE, n_planes=SEVERAL, z_place=(0, 1, 2), z_step_um=(1.5,) * 3)
+    with pytest.raises(StackError, match=r"z_step_um is 2, and the metadata of the images of .* say 1\.5 µm"):
+        stitch_folder(stack, None, {"z_step_um": 2.0})
+    for given in ({"z_step_um": 1.52}, {"z_step_um": 2.0, "override_z_step": True}):
+        stitch_folder(stack, None, given)
+        assert json.loads((stack / "link_report.json").read_text())["z_step_um"] == given["z_step_um"]
+
+
+def test_images_of_different_z_steps_are_no_stack(stack: Path) -> None:
+    say(stack, image=FILES, n_planes=SINGLE, z_place=(0, 0, 0), z_step_um=(1.5, 1.5, 3.0))
+    with pytest.raises(StackError, match=r"different z steps: 1\.5, 3 µm"):
+        stitch_folder(stack, None, {})
+
+
 def test_a_cell_missing_from_a_plane_goes_on_across_the_gap(stack: Path) -> None:
     write_plane(stack / "mid", plane(Box(30, 50, 40, 60)), None)
     write_configs(stack / "configs.yml", [("low", 0), ("mid", 1), ("top", 2)])

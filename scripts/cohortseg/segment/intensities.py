@@ -124,6 +124,6 @@ def _bounds(source: ImageSource, group: ChannelGroup, settings: SegmentSettings)
     raise SettingsError(
         f"normalise.policy is cohort, and no intensities of a cohort are known for {group.name!r} of "
         f"{source.path.name}; known: {known}",
-        "the workflow measures a cohort before it segments; a channel without contrast in most images has none",
-        "Run the workflow, or set normalise.policy to image or fixed.",
+        "a cohort is measured before it is segmented; a channel without contrast in most images has none",
+        "Run the workflow or `cohortseg infer --image-dir`, or set normalise.policy to image or fixed.",
     )

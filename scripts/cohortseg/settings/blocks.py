@@ -129,8 +129,8 @@ class StitchSettings(FrozenModel):
     )
     max_distance_um: float | None = setting(
         None,
-        "Planes farther apart are not linked; needs z_step_um. null: neighbouring planes are linked whatever z_index "
-        "is missing between them.",
+        "Planes farther apart are not linked; needs z_step_um in the config. null: neighbouring planes are linked "
+        "whatever z_index is missing between them.",
         unit="µm",
         gt=0,
     )
@@ -145,7 +145,13 @@ class StitchSettings(FrozenModel):
     )
     num_process: int = setting(8, "Most workers of one stack; 0 stays in the main process.", ge=0, le=256)
     z_step_um: float | None = setting(
-        None, "Distance of planes whose z_index differ by one; null: unknown, no volumes in µm³.", unit="µm", gt=0
+        None,
+        "Distance of planes whose z_index differ by one; null: what the images' metadata say, else no volumes in µm³.",
+        unit="µm",
+        gt=0,
+    )
+    override_z_step: bool = setting(
+        False, "z_step_um holds, whatever the images' metadata say; false: a contradiction is an error."
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,12 @@ class ConvertSettings(FrozenModel):
     shard_px: int = setting(
         4096, "Side of a shard, one file on disk; a multiple of chunk_px.", unit="px", ge=16, le=65536
     )
-    z_step_um: float | None = setting(None, "Distance between neighbouring planes; null: unknown.", unit="µm", gt=0)
+    z_step_um: float | None = setting(
+        None, "Distance between neighbouring planes; null: what the image's metadata say.", unit="µm", gt=0
+    )
+    override_z_step: bool = setting(
+        False, "z_step_um holds, whatever the image's metadata say; false: a contradiction is an error."
+    )
     n_workers: int = setting(4, "Workers that read and write; the files do not depend on it.", ge=1, le=256)
 
     @model_validator(mode="after")

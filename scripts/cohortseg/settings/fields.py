@@ -12,7 +12,7 @@ NAME_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
 """What a sample or a stack may be called: safe as a folder and a file name everywhere, never hidden."""
 
 Device = Literal["auto", "cuda", "cpu"]
-ImageType = Literal["tiff", "zarr", "cv2", "slide", "czi"]
+ImageType = Literal["tiff", "zarr", "cv2", "slide", "czi", "nd2", "lif"]
 WeightsPath = Annotated[str, AfterValidator(os.path.expanduser)]
 """A file of weights; `~` is the home folder."""
 

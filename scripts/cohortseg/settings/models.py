@@ -85,8 +85,8 @@ class SegmentSettings(FrozenModel):
     )
     image_type: ImageType | None = setting(
         None,
-        "How images are opened: tiff, zarr, cv2 (PNG, JPEG, BMP, ...), slide (OpenSlide) or czi; null: by content and "
-        "suffix.",
+        "How images are opened: tiff, zarr, cv2 (PNG, JPEG, BMP, ...), slide (OpenSlide), czi, nd2 or lif; null: by "
+        "content and suffix.",
     )
     series: int = setting(0, "Image of a file or plate that holds several.", ge=0)
     level: int = setting(0, "Level of a pyramid; 0 is full resolution.", ge=0)

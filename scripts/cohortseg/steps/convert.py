@@ -12,7 +12,7 @@ from cohortseg.steps.progress import pixel_bar
 from cohortseg.stores.image_zarr import PyramidFacts, write_pyramid
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
-from cohortseg.stores.source import ImageSource, PageSelection
+from cohortseg.stores.source import SIZE_TOLERANCE, ImageSource, PageSelection, contradicts
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray")
 """One of them is in every zarr folder."""
@@ -34,7 +34,7 @@ def convert_image(
     SettingsError
         If `output` has another suffix, is there already, or is no OME-Zarr and would be overwritten.
     ImageError
-        If the image cannot be read, or its planes differ.
+        If the image cannot be read, its planes differ, or its metadata contradict `settings.z_step_um`.
     """
     _check_output(image, output, overwrite)
     page = PageSelection.of(selected)
@@ -51,6 +51,7 @@ def convert_image(
             channels=first.channels,
             is_rgb=first.is_rgb,
             pixel_size_um=first.pixel_size_um,
+            z_step_um=_z_step_um(first, settings),
         )
 
         def read(plane: int, channels: Sequence[int], box: Box) -> Image:
@@ -74,6 +75,18 @@ def _check_output(image: Location, output: Path, overwrite: bool) -> None:
         raise SettingsError(
             f"{output} is no zarr folder", "only such a folder is overwritten", "Choose another name, or remove it."
         )
+
+
+def _z_step_um(source: ImageSource, settings: ConvertSettings) -> float | None:
+    """Return the distance of planes that holds, of what the image and the settings say."""
+    given, stated = settings.z_step_um, source.z_step_um
+    if contradicts(given, stated) and not settings.override_z_step:
+        raise ImageError(
+            f"--z-step-um is {given:g}, and the metadata of {source.path.name} say {stated:.4g} µm",
+            f"steps within {SIZE_TOLERANCE:.0%} of one another were expected",
+            "Correct or drop it, or add --override-z-step if the metadata are wrong.",
+        )
+    return stated if given is None else given
 
 
 def _check_alike(first: ImageSource, other: ImageSource, plane: int) -> None:

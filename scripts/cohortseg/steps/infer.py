@@ -1,23 +1,28 @@
 """`cohortseg infer`: one image or a folder of images, segmented without a workflow."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
+from cohortseg.networks import Network
 from cohortseg.networks.models import find_network
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.assemble import read_order, write_configs
+from cohortseg.steps.cohort_intensities import settled, tabulate_intensities
+from cohortseg.steps.intensities import measure_file
 from cohortseg.steps.progress import progress_bar
 from cohortseg.steps.segment import LoadNetwork, loader, segment_file
 from cohortseg.stores.images import TIFF_SUFFIXES
 from cohortseg.stores.location import Location
 from cohortseg.stores.slides import SLIDE_SUFFIXES
-from cohortseg.stores.tables import read_yaml
+from cohortseg.stores.tables import read_json, read_yaml, write_tsv
 
-_SUFFIXES = (*TIFF_SUFFIXES, *SLIDE_SUFFIXES, ".czi", ".zarr", ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".jp2")
+_MICROSCOPES = (".czi", ".nd2", ".lif", ".lof")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".jp2")
+_SUFFIXES = (*TIFF_SUFFIXES, *SLIDE_SUFFIXES, *_MICROSCOPES, ".zarr", *_PICTURES)
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class InferOptions:
 def infer_images(options: InferOptions, given: Mapping[str, Any]) -> Iterator[str]:
     """Segment what the options name and yield a line for each image.
 
-    An image of a folder that fails is reported and the others go on.
+    An image of a folder that fails is reported and the others go on. Where `normalise.policy` is cohort, the images of
+    the folder are measured before the first is segmented.
 
     Parameters
     ----------
@@ -60,6 +66,12 @@ def infer_images(options: InferOptions, given: Mapping[str, Any]) -> Iterator[st
     load_network = loader()
     settings = _with_scale(settings, options.scale, load_network)
     if options.image_path is not None:
+        if settings.normalise.policy == "cohort":
+            raise SettingsError(
+                f"normalise.policy is cohort, and {options.image_path.name} is a single image",
+                "a folder of images, whose common intensities are taken, was expected",
+                "Name the folder with --image-dir, or set normalise.policy to image or fixed.",
+            )
         output = options.output_dir or Path(_output_name(options.image_path, settings))
         yield _infer_one(options.image_path, output, load_network, settings)
         return
@@ -129,10 +141,16 @@ def _infer_folder(options: InferOptions, load_network: LoadNetwork, settings: Se
     # What the user has filled in there stays when the folder is segmented again.
     z_indices = dict(read_order(configs)) if configs.is_file() else {}
     write_configs(configs, [(_stem(image), z_indices.get(_stem(image))) for image in images])
+    tables = []
+    if settings.normalise.policy == "cohort":
+        tables = [str(output / "intensities.tsv")]
+        _measure_folder(images, output, load_network, settings)
+        yield f"{folder.name}: intensities of {len(images)} images in {tables[0]}"
     failures = []
     for image in images:
         try:
-            yield _infer_one(image, output / _stem(image), load_network, settings)
+            own = settled(settings, _stem(image), tables)
+            yield _infer_one(image, output / _stem(image), load_network, own)
         except CohortsegError as error:
             failures.append(image.name)
             yield f"{image.name}: FAILED: {error}"
@@ -142,6 +160,19 @@ def _infer_folder(options: InferOptions, load_network: LoadNetwork, settings: Se
             "the others are done",
             "See the lines above for each cause.",
         )
+
+
+def _measure_folder(images: Sequence[Path], output: Path, load_network: LoadNetwork, settings: SegmentSettings) -> None:
+    """Write intensities.json of each image and intensities.tsv of all, as the workflow does before it segments."""
+    here = {name: getattr(settings, name) for name in ("device", "backend", "precision")}
+
+    def load(on_cpu: SegmentSettings) -> Network:
+        return load_network(on_cpu.model_copy(update=here))  # the one that segments afterwards
+
+    files = [output / _stem(image) / "intensities.json" for image in images]
+    for image, file in zip(images, files, strict=True):
+        measure_file(image, file, load, settings, sample=_stem(image))
+    write_tsv(output / "intensities.tsv", tabulate_intensities([read_json(file) for file in files]))
 
 
 def _beside(folder: Path) -> Path:

@@ -212,4 +212,6 @@ def _describe_image(source: ImageSource, settings: SegmentSettings) -> dict[str,
         "page": settings.plane or 0,
         "n_planes": source.n_planes,
         "pixel_size_um": source.pixel_size_um,
+        "z_step_um": source.z_step_um,
+        "z_place": source.z_place,
     }

@@ -1,7 +1,9 @@
 """The planes of a stack as files: their order, their folders, and what is known of their cells."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import pandas as pd
 from cohortseg.errors import MissingFileError, StackError, TableError
 from cohortseg.steps.assemble import read_order
 from cohortseg.steps.planes import read_metadata
+from cohortseg.stores.source import contradicts
 from cohortseg.stores.tables import read_parquet
+
+_LOGGER = logging.getLogger("cohortseg")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,52 @@ def common_pixel_size(facts: Sequence[Mapping[str, Any]]) -> float | None:
             "Set pixel_size_um in the config or alike for its rows of the sheet, and segment again.",
         )
     return sizes.pop()
+
+
+def stated_z_step(facts: Sequence[Mapping[str, Any]], z_indices: Sequence[int]) -> float | None:
+    """Return the distance of planes whose z_index differ by one, as their images' metadata say it.
+
+    Planes of files with several are as far apart as they are there, so that every second one may be numbered 0, 1, 2.
+    Where each plane is a file of its own, those whose z_index differ by one are taken to be a step apart.
+
+    Parameters
+    ----------
+    facts
+        The metadata.json of each plane; what traced masks leave of it says nothing.
+
+    Returns
+    -------
+    float or None
+        In micrometres; None where nothing is said, or where z_index is not spaced as the planes of the file are, which
+        is a warning.
+
+    Raises
+    ------
+    StackError
+        The images say different steps.
+    """
+    steps = sorted({metadata["z_step_um"] for metadata in facts if metadata.get("z_step_um") is not None})
+    if not steps:
+        return None
+    if contradicts(steps[0], steps[-1]):
+        said = ", ".join(f"{step:.4g}" for step in steps)
+        raise StackError(
+            f"the metadata of the planes' images say different z steps: {said} µm",
+            "one for the whole stack was expected",
+            "Put planes of the same spacing into a stack, or set stitch.z_step_um and override_z_step: true.",
+        )
+    if len(facts) == 1 or all(metadata.get("n_planes", 1) == 1 for metadata in facts):
+        return float(steps[0])
+    planes = sorted(zip(z_indices, (metadata.get("z_place", 0) for metadata in facts), strict=True))
+    ratios = {(high - low) / (above - below) for (below, low), (above, high) in pairwise(planes)}
+    if len(ratios) > 1 or 0 in ratios:
+        _LOGGER.warning(
+            "the z step of %s is not used: its planes %s have the z_index %s, which are spaced differently; "
+            "stitch.z_step_um sets it",
+            Path(str(facts[0].get("image"))).name, [place for _, place in planes], [z_index for z_index, _ in planes],
+        )  # fmt: skip
+        return None
+    return float(steps[0] * abs(ratios.pop()))
 
 
 def find_planes(order: Sequence[tuple[str, int | None]], folders: Sequence[Path]) -> list[PlaneFiles]:

@@ -20,7 +20,14 @@ from cohortseg.steps.overlaps import overlap_files
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
 from cohortseg.steps.progress import pixel_bar
 from cohortseg.steps.provenance import code_facts
-from cohortseg.steps.stack_files import PlaneFiles, common_pixel_size, find_planes, order_in, read_cells
+from cohortseg.steps.stack_files import (
+    PlaneFiles,
+    common_pixel_size,
+    find_planes,
+    order_in,
+    read_cells,
+    stated_z_step,
+)
 from cohortseg.steps.through_z import write_through_z
 from cohortseg.stitch import (
     PlaneCells,
@@ -34,6 +41,7 @@ from cohortseg.stitch import (
 from cohortseg.stores.labels import LabelLayout, write_labels
 from cohortseg.stores.linked import LinkedPlane, write_linked_polygons
 from cohortseg.stores.memory import release_memory
+from cohortseg.stores.source import SIZE_TOLERANCE, contradicts
 from cohortseg.stores.tables import read_parquet, write_json, write_parquet
 
 _LOGGER = logging.getLogger("cohortseg")
@@ -146,13 +154,15 @@ def stitch_files(
     Raises
     ------
     StackError
-        If planes differ in shape or pixel size, share a z_index, or their z_index leave too many empty slices.
+        If planes differ in shape, pixel size or z step, share a z_index, or their z_index leave too many empty slices,
+        or if the settings contradict the z step of the images.
     """
     facts = [read_metadata(plane.folder / "metadata.json") for plane in planes]
     stack = check_stack([_plane_cells(plane, shape) for plane, (_, shape) in zip(planes, facts, strict=True)])
     indices = [plane.z_index for plane in planes]
     first, step, n_slices = _slices(indices)
     pixel_size_um = common_pixel_size([metadata for metadata, _ in facts])
+    z_step_um = _z_step(name, [metadata for metadata, _ in facts], indices, stitch)
     _warn_of_gaps(indices, step, stitch)
     shape = stack[0].shape
     links = link_stack(stack, overlaps, stitch)
@@ -163,12 +173,12 @@ def stitch_files(
     kept, n_dropped = drop_short(links, stitch.min_planes)
     if n_dropped:
         _LOGGER.info("%s: objects in fewer than %d planes, dropped: %d", name, stitch.min_planes, n_dropped)
-    objects = summarise_objects(kept, indices, pixel_size_um=pixel_size_um, z_step_um=stitch.z_step_um)
+    objects = summarise_objects(kept, indices, pixel_size_um=pixel_size_um, z_step_um=z_step_um)
     ends = np.searchsorted(kept["z_index"].to_numpy(), indices, side="right")
     by_plane = {z_index: kept[start:end] for z_index, start, end in zip(indices, [0, *ends], ends, strict=False)}
     write_tables(output, [_linked(plane, by_plane[plane.z_index]) for plane in planes], objects)
     readers = {plane.z_index: _object_reader(plane, by_plane[plane.z_index], on_read) for plane in planes}
-    z_step_um = None if stitch.z_step_um is None else step * stitch.z_step_um
+    slice_um = None if z_step_um is None else step * z_step_um
 
     def read(z: int, box: Box) -> Labels:
         reader = readers.get(first + z * step)
@@ -178,7 +188,7 @@ def stitch_files(
         output / "3d_mask.zarr",
         (n_slices, *shape),
         read,
-        layout=LabelLayout(name, rasterise.chunk_px, rasterise.shard_px, pixel_size_um, z_step_um),
+        layout=LabelLayout(name, rasterise.chunk_px, rasterise.shard_px, pixel_size_um, slice_um),
         workers=max(workers, 1),
     )
     shown = write_through_z(output / "through_z.png", planes, kept, objects, readers)
@@ -192,9 +202,36 @@ def stitch_files(
         "settings": stitch.decisive(),
         "made_from": [_origin(metadata) for metadata, _ in facts],
     }
-    found = {"mask": mask, "dropped": dropped, **report, "through_z": shown}
+    found = {"z_step_um": z_step_um, "mask": mask, "dropped": dropped, **report, "through_z": shown}
     write_json(output / "link_report.json", {"stack": name, **made, **found})
     return objects
+
+
+def _z_step(
+    name: str, facts: Sequence[Mapping[str, Any]], indices: Sequence[int], stitch: StitchSettings
+) -> float | None:
+    """Return the distance of planes whose z_index differ by one, of the settings or as the images say it.
+
+    Raises
+    ------
+    StackError
+        If the images contradict one another, or the settings, which do not say that they hold all the same.
+    """
+    given = stitch.z_step_um
+    if given is not None and stitch.override_z_step:
+        return given
+    stated = stated_z_step(facts, indices)
+    if given is None:
+        if stated is not None:
+            _LOGGER.info("%s: z step %.4g µm, as its images' metadata say", name, stated)
+        return stated
+    if contradicts(given, stated):
+        raise StackError(
+            f"z_step_um is {given:g}, and the metadata of the images of {name} say {stated:.4g} µm",
+            f"steps within {SIZE_TOLERANCE:.0%} of one another were expected",
+            "Correct or drop stitch.z_step_um, or set stitch.override_z_step: true if the metadata are wrong.",
+        )
+    return given
 
 
 def _origin(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,10 @@ class AxisLayout:
                 flat, index[i] = divmod(flat, self.shape[i])
         return tuple(index)
 
+    def z_place(self, plane: int) -> int:
+        """Return where a plane is along z, counted from 0; 0 where there is no such axis."""
+        return self.corner(plane, 0)[self.axes.index("Z")] if "Z" in self.axes else 0
+
     @property
     def _channel_axes(self) -> list[int]:
         return [i for i, axis in enumerate(self.axes) if axis in "CS"]

@@ -24,6 +24,11 @@ class ByteFile(ABC):
     path: Location
     size_bytes: int
 
+    @property
+    def decoded_bytes(self) -> int:
+        """Size of all that was decoded so far, of files whose bytes are."""
+        return 0
+
     @abstractmethod
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Read a stretch, whole; ImageError where that cannot be."""
@@ -37,7 +42,7 @@ class ByteFile(ABC):
         if offset < 0 or n_bytes < 0 or offset + n_bytes > self.size_bytes:
             raise ImageError(
                 f"{self.path.name} is truncated: {what} ends at byte {offset + n_bytes}, the file at {self.size_bytes}",
-                "expected a complete TIFF file",
+                "expected a complete file",
                 "Copy or export the image again.",
             )
 

@@ -11,7 +11,7 @@ from cohortseg.arrays import Box, Image
 from cohortseg.errors import ImageError, MissingExtraError
 from cohortseg.stores.axes import AxisLayout, check_dtype, check_index, resolve_axes
 from cohortseg.stores.source import ImageFacts, ImageSource, PageSelection
-from cohortseg.stores.units import square_pixel_um
+from cohortseg.stores.units import length_um, square_pixel_um
 
 CZI_SIGNATURE = b"ZISRAWFILE"
 
@@ -105,15 +105,18 @@ def _czi_source(path: Path, document: Any, selection: PageSelection, closing: Ex
         )
     is_rgb = types[0].startswith("Bgr") and layout.n_channels == 1
     planes = [_plane(layout, selection.plane, channel) for channel in range(layout.n_channels)]
+    sizes_um = _sizes_um(document.metadata)
     facts = ImageFacts(
         path=path,
         shape=layout.image_shape,
         dtype=check_dtype(path.name, np.dtype(DTYPES[types[0]])),
         channels=("R", "G", "B") if is_rgb else _names(document.metadata, layout.n_channels),
         is_rgb=is_rgb,
-        pixel_size_um=_pixel_size_um(document.metadata),
+        pixel_size_um=square_pixel_um(sizes_um.get("Y"), sizes_um.get("X"), "um"),
         n_planes=layout.n_planes,
         format="CZI",
+        z_step_um=length_um(sizes_um.get("Z"), "um"),
+        z_place=layout.z_place(selection.plane),
     )
     return CziSource(facts, document, (place.y, place.x), planes, closing.pop_all())
 
@@ -129,13 +132,13 @@ def _names(metadata: Mapping[str, Any], n_channels: int) -> tuple[str, ...]:
     return tuple(names) if len(names) == n_channels else tuple(map(str, range(n_channels)))
 
 
-def _pixel_size_um(metadata: Mapping[str, Any]) -> float | None:
-    sizes = {
-        each.get("@Id"): float(each["Value"]) * UM_PER_M
+def _sizes_um(metadata: Mapping[str, Any]) -> dict[str, float]:
+    """Return the distance of neighbours along X, Y and Z, of those that are known."""
+    return {
+        str(each.get("@Id")): float(each["Value"]) * UM_PER_M
         for each in _listed(metadata, "ImageDocument.Metadata.Scaling.Items.Distance")
         if each.get("Value")
     }
-    return square_pixel_um(sizes.get("Y"), sizes.get("X"), "um")
 
 
 def _listed(metadata: Any, path: str) -> list[Mapping[str, Any]]:

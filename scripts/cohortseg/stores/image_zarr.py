@@ -45,6 +45,8 @@ class PyramidFacts:
         The channels are red, green and blue, which a file holds together: they are asked for together.
     pixel_size_um
         Side of a pixel; None where unknown: the scale is then 1 without a unit.
+    z_step_um
+        Distance of neighbouring planes; None likewise.
     """
 
     name: str
@@ -53,6 +55,7 @@ class PyramidFacts:
     channels: tuple[str, ...]
     is_rgb: bool
     pixel_size_um: float | None
+    z_step_um: float | None
 
 
 def write_pyramid(
@@ -83,7 +86,7 @@ def write_pyramid(
             _write_plane(arrays[0], channels, plane, read, settings, pool, on_done)
         for above, array in itertools.pairwise(arrays):
             _write_level(array, above, settings, pool)
-        group.attrs.update({"ome": _metadata(facts, settings, arrays[-1], len(arrays))})
+        group.attrs.update({"ome": _metadata(facts, arrays[-1], len(arrays))})
 
 
 def _level_shapes(shape: tuple[int, int], chunk_px: int) -> Iterator[tuple[int, int]]:
@@ -195,12 +198,10 @@ def halved(pixels: NDArray[Any]) -> NDArray[Any]:
     return whole
 
 
-def _metadata(
-    facts: PyramidFacts, settings: ConvertSettings, smallest: "zarr.Array[Any]", n_levels: int
-) -> dict[str, Any]:
+def _metadata(facts: PyramidFacts, smallest: "zarr.Array[Any]", n_levels: int) -> dict[str, Any]:
     sizes = {"y": facts.pixel_size_um, "x": facts.pixel_size_um}
     if facts.shape[1] > 1:
-        sizes = {"z": settings.z_step_um, **sizes}
+        sizes = {"z": facts.z_step_um, **sizes}
     spaces = [
         {"name": name, "type": "space"} | ({"unit": "micrometer"} if size else {}) for name, size in sizes.items()
     ]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError
 from cohortseg.stores.czi import CZI_SIGNATURE, open_czi
+from cohortseg.stores.lif import is_lif, open_lif
 from cohortseg.stores.location import Location, RemoteLocation
+from cohortseg.stores.nd2 import ND2_SIGNATURE, open_nd2
 from cohortseg.stores.ngff import open_zarr
 from cohortseg.stores.pictures import PICTURE_SIGNATURES, open_picture
 from cohortseg.stores.slides import SLIDE_SUFFIXES, open_slide
@@ -36,7 +38,13 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".svs", ".ndpi", ".scn", ".bif
 
 Opener = Callable[[Path, PageSelection], ImageSource]
 
-OPENERS: dict[str, Opener] = {"cv2": open_picture, "slide": open_slide, "czi": open_czi}
+OPENERS: dict[str, Opener] = {
+    "cv2": open_picture,
+    "slide": open_slide,
+    "czi": open_czi,
+    "nd2": open_nd2,
+    "lif": open_lif,
+}
 """Of files of this computer."""
 
 REMOTE_OPENERS: dict[str, Callable[[Location, PageSelection], ImageSource]] = {"tiff": open_tiff, "zarr": open_zarr}
@@ -47,8 +55,8 @@ def open_image(path: Location, page: PageSelection) -> ImageSource:
     """Open one plane of an image lazily; close it, or use it as a context manager.
 
     The content decides the format, not the suffix, unless `page.image_type` says it. TIFF, zarr, slides and CZI decode
-    only the tiles, strips or chunks that a read touches; other pictures are decoded whole. TIFF and zarr may lie
-    behind a URL.
+    only the tiles, strips or chunks that a read touches, ND2 and LIF read the rows; other pictures, and planes of
+    compressed ND2 files, are decoded whole. TIFF and zarr may lie behind a URL.
 
     Raises
     ------
@@ -127,6 +135,10 @@ def _type_by_content(path: Path) -> str:
         return "tiff"
     if start.startswith(CZI_SIGNATURE):
         return "czi"
+    if start.startswith(ND2_SIGNATURE) or path.suffix.lower() == ".nd2":
+        return "nd2"  # the first kind of ND2 looks like JPEG 2000, of which pictures would show a part
+    if is_lif(start):
+        return "lif"
     if path.suffix.lower() in SLIDE_SUFFIXES:
         return "slide"
     if path.suffix.lower() in TIFF_SUFFIXES and not start.startswith(tuple(PICTURE_SIGNATURES)):

@@ -42,6 +42,17 @@ def note_strips(path: Location, plane_bytes: int, strip_rows: int, height: int, 
     )  # fmt: skip
 
 
+def note_frame(path: Location, frame_bytes: int) -> None:
+    """Say that all channels of a plane are compressed as one, and what that costs: `frame_bytes` once decoded."""
+    if frame_bytes < LARGE_BYTES:
+        return
+    _LOGGER.warning(
+        "%s: all channels of a plane are compressed as one; its %.0f MB are decoded for the first tile and stay in "
+        "memory; %s",
+        path.name, frame_bytes / _MB, convert_hint(path),
+    )  # fmt: skip
+
+
 def note_chunks(path: Location, plane_bytes: int, chunk_bytes: int, planes_per_chunk: int) -> None:
     """Say that a zarr array's chunks are large, or span several channels or planes, and what that costs.
 

@@ -67,6 +67,8 @@ def _zarr_source(
         pixel_size_um=stored.pixel_size_um,
         n_planes=layout.n_planes,
         format=stored.format,
+        z_step_um=stored.z_step_um,
+        z_place=layout.z_place(selection.plane),
     )
     return ZarrSource(facts, stored.array, chunk_reader(stored.array, store.value), layout, selection.plane)
 
@@ -78,6 +80,7 @@ class _StoredArray(NamedTuple):
     axes: str
     names: tuple[str, ...]
     pixel_size_um: float | None
+    z_step_um: float | None
     format: str
 
 
@@ -86,7 +89,7 @@ def _stored_array(name: str, node: "zarr.Array[Any] | zarr.Group", selection: Pa
         check_index(name, "series", selection.series, ["the array"])
         check_index(name, "level", selection.level, ["the array"])
         axes = array_axes(name, node, selection.channel_last)
-        return _StoredArray(node, axes, (), None, f"Zarr {node.metadata.zarr_format}")
+        return _StoredArray(node, axes, (), None, None, f"Zarr {node.metadata.zarr_format}")
     series = selection.series
     images = image_paths(name, node)
     if images:
@@ -100,7 +103,8 @@ def _stored_array(name: str, node: "zarr.Array[Any] | zarr.Group", selection: Pa
             "expected one name for each axis",
             "Correct the multiscales metadata, or export the image again.",
         )
-    return _StoredArray(array, level.axes, level.channels, level.pixel_size_um, f"OME-Zarr {level.version}")
+    sizes = level.pixel_size_um, level.z_step_um
+    return _StoredArray(array, level.axes, level.channels, *sizes, f"OME-Zarr {level.version}")
 
 
 def _checked_dtype(name: str, array: "zarr.Array[Any]") -> np.dtype[Any]:

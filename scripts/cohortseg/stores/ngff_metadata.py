@@ -8,7 +8,7 @@ import zarr
 
 from cohortseg.errors import ImageError
 from cohortseg.stores.axes import check_index
-from cohortseg.stores.units import square_pixel_um
+from cohortseg.stores.units import length_um, square_pixel_um
 
 UNNAMED_AXES = {2: "YX", 3: "CYX", 4: "CZYX", 5: "TCZYX"}
 """By number of dimensions, where nothing names the axes: the order of OME-Zarr, a third axis being the channel."""
@@ -31,6 +31,7 @@ class Multiscale:
     axes: str
     channels: tuple[str, ...]
     pixel_size_um: float | None
+    z_step_um: float | None
     version: str
 
     @classmethod
@@ -86,6 +87,7 @@ class Multiscale:
             axes="".join(letter if letter in set("TCZYX") else OTHER_AXIS for letter in letters),
             channels=tuple(str(each.get("label") or i) for i, each in enumerate(channels)),
             pixel_size_um=square_pixel_um(y, x, unit) if unit == x_unit else None,
+            z_step_um=length_um(*sizes.get("Z", (None, ""))),
             version=str(image.get("version") or attributes.get("version") or "0.1"),
         )
 

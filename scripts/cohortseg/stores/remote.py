@@ -70,7 +70,7 @@ class RemoteFiles:
             The server cannot be reached, refuses, or gives more than the range, after TRIES tries.
         """
         path = f"{self._root.rstrip('/')}/{key}" if key else self._root
-        content = bytes(self._tried(lambda: self._fs.cat_file(path, start, end)))
+        content = bytes(self._tried(lambda: self._fs.cat_file(path, start=start, end=end)))
         if start is not None and end is not None and len(content) > end - start:
             raise ImageError(
                 f"{self.location}: the server gives {len(content)} bytes where {end - start} were asked for",

@@ -13,8 +13,8 @@ from cohortseg.errors import ChannelError, ImageError
 from cohortseg.settings import SegmentSettings
 from cohortseg.stores.location import Location
 
-PIXEL_SIZE_TOLERANCE = 0.05
-"""A pixel size that the settings give may differ by this share from the file's: both are rounded."""
+SIZE_TOLERANCE = 0.05
+"""A pixel size or z step that the settings give may differ by this share from the file's: both are rounded."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PageSelection:
     Parameters
     ----------
     image_type
-        "tiff", "zarr", "cv2", "slide" or "czi"; None decides by the file's content, then its suffix.
+        "tiff", "zarr", "cv2", "slide", "czi", "nd2" or "lif"; None decides by the file's content, then its suffix.
     series
         Image of a file or plate that holds several.
     level
@@ -85,6 +85,8 @@ class ImageFacts:
     pixel_size_um: float | None
     n_planes: int
     format: str
+    z_step_um: float | None = None
+    z_place: int = 0
 
 
 class ImageSource(ABC):
@@ -109,6 +111,10 @@ class ImageSource(ABC):
         Planes that PageSelection.plane may select.
     format
         Name of the file format, for people.
+    z_step_um
+        Distance of planes that are neighbours along z, in micrometres, as the file says; None where it does not.
+    z_place
+        Where the plane is along the file's z axis, counted from 0.
     """
 
     def __init__(self, facts: ImageFacts) -> None:
@@ -120,6 +126,8 @@ class ImageSource(ABC):
         self.pixel_size_um = facts.pixel_size_um
         self.n_planes = facts.n_planes
         self.format = facts.format
+        self.z_step_um = facts.z_step_um
+        self.z_place = facts.z_place
 
     def read(self, channels: Sequence[int], box: Box) -> Image:
         """Read some channels of a rectangle.
@@ -191,22 +199,26 @@ class ArraySource(ImageSource):
         return np.ascontiguousarray(self._pixels[list(channels), rows, columns])
 
 
+def contradicts(given: float | None, stated: float | None) -> bool:
+    """Tell whether a size that the settings give differs from the file's by more than SIZE_TOLERANCE."""
+    return given is not None and stated is not None and abs(given - stated) > SIZE_TOLERANCE * stated
+
+
 def agreed_pixel_size_um(name: str, stated: float | None, selection: PageSelection) -> float | None:
     """Return the side of a pixel that holds, of what an image and the settings say.
 
     Raises
     ------
     ImageError
-        They contradict one another by more than PIXEL_SIZE_TOLERANCE, and the settings do not claim to know better.
+        They contradict one another by more than SIZE_TOLERANCE, and the settings do not claim to know better.
     """
     given = selection.pixel_size_um
     if given is None:
         return stated
-    contradicts = stated is not None and abs(given - stated) > PIXEL_SIZE_TOLERANCE * stated
-    if contradicts and not selection.override_pixel_size:
+    if contradicts(given, stated) and not selection.override_pixel_size:
         raise ImageError(
             f"pixel_size_um is {given:g}, and the metadata of {name} say {stated:.4g} µm",
-            f"expected sizes within {PIXEL_SIZE_TOLERANCE:.0%} of one another",
+            f"expected sizes within {SIZE_TOLERANCE:.0%} of one another",
             "Correct or drop pixel_size_um, or set override_pixel_size: true if the metadata are wrong.",
         )
     return given

@@ -17,7 +17,7 @@ from cohortseg.stores.axes import RGB_DTYPES, RGB_SAMPLES, AxisLayout, check_dty
 from cohortseg.stores.byte_files import ByteStream, open_bytes
 from cohortseg.stores.location import Location, RemoteLocation
 from cohortseg.stores.source import ImageFacts, ImageSource, PageSelection
-from cohortseg.stores.tiff_metadata import tiff_channel_names, tiff_pixel_size_um
+from cohortseg.stores.tiff_metadata import tiff_channel_names, tiff_pixel_size_um, tiff_z_step_um
 from cohortseg.stores.tiff_pixels import PixelPlane
 from cohortseg.stores.tiff_planes import PlaneLocator
 
@@ -165,6 +165,8 @@ def _tiff_source(
         pixel_size_um=None if full_size_um is None else full_size_um * shrink,
         n_planes=layout.n_planes,
         format=FORMAT_NAMES.get(series.kind, "TIFF"),
+        z_step_um=tiff_z_step_um(tif, series, selection.series),
+        z_place=layout.z_place(selection.plane),
     )
     locator.note_costs()
     return TiffSource(facts, places, locator)

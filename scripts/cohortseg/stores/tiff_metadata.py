@@ -1,13 +1,13 @@
 """Channel names and pixel sizes that TIFF files carry, in the dialects microscopes write."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 import tifffile
 
-from cohortseg.stores.units import square_pixel_um
+from cohortseg.stores.units import length_um, square_pixel_um
 
 CENTIMETRE_TAG_VALUE = 3
 """ResolutionUnit 3 of TIFF 6.0. Its inch is not trusted: it is the default of software that knows no scale."""
@@ -27,10 +27,22 @@ def tiff_pixel_size_um(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, 
         size = _number(found.group(1)) if found else None
         return square_pixel_um(size, size, "um")
     if tif.imagej_metadata is not None:
-        unit = str(tif.imagej_metadata.get("unit", "")).replace("\\u00B5", "\N{MICRO SIGN}")
+        unit = _imagej_unit(tif.imagej_metadata)
     else:
         unit = "cm" if _tag(series, "ResolutionUnit") == CENTIMETRE_TAG_VALUE else ""
     return square_pixel_um(_per_pixel(series, "YResolution"), _per_pixel(series, "XResolution"), unit)
+
+
+def tiff_z_step_um(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, index: int) -> float | None:
+    """Return the distance of planes that are neighbours along z: from OME-XML or ImageJ."""
+    if series.kind == "ome":
+        pixels = _ome_pixels(tif, series, index)
+        if pixels is None:
+            return None
+        return length_um(_number(pixels.get("PhysicalSizeZ")), pixels.get("PhysicalSizeZUnit", "um"))
+    found = tif.imagej_metadata or {}
+    spacing = _number(str(found.get("spacing", "")))
+    return length_um(None if spacing is None else abs(spacing), _imagej_unit(found))
 
 
 def tiff_channel_names(
@@ -61,6 +73,10 @@ def _ome_pixels(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, index: 
         if len(images) != 1:
             return None
     return next((each for each in images[index] if each.tag.endswith("}Pixels")), None)
+
+
+def _imagej_unit(metadata: Mapping[str, Any]) -> str:
+    return str(metadata.get("unit", "")).replace("\\u00B5", "\N{MICRO SIGN}")
 
 
 def _number(text: str | None) -> float | None:

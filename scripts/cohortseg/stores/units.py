@@ -1,5 +1,7 @@
 """Lengths as image files state them."""
 
+import math
+
 UM_PER_UNIT = {
     "picometer": 1e-6,
     "pm": 1e-6,
@@ -22,6 +24,12 @@ UM_PER_UNIT = {
     "in": 25_400.0,
 }
 """Micrometres in one unit of length, by the names that OME-XML, OME-Zarr and ImageJ use."""
+
+
+def length_um(length: float | None, unit: str) -> float | None:
+    """Return a length in micrometres; None where it is unknown, not positive, or of a unit that is none of length."""
+    factor = UM_PER_UNIT.get(unit.strip())
+    return None if factor is None or length is None or not 0 < length < math.inf else length * factor
 
 
 def square_pixel_um(y: float | None, x: float | None, unit: str) -> float | None:

@@ -122,6 +122,62 @@ def test_bytes_that_change_or_go_missing(name: str, tmp_path: Path) -> None:
     assert sum(outcome != "pixels" for outcome in outcomes.values()) > 10
 
 
+@pytest.mark.parametrize("name", ["plain.nd2", "deflated.nd2", "one.lif"])
+def test_microscopes_bytes_that_change_or_go_missing(
+    name: str, tmp_path: Path, write_nd2: Callable[..., Path], write_lif: Callable[..., Path]
+) -> None:
+    if name == "one.lif":
+        whole = write_lif(
+            tmp_path / name, {"name": "a", "axes": "ZCYX", "pixels": np.stack([GREY] * 4).reshape(2, 2, 70, 90)}
+        )
+    else:
+        frames, options = np.stack([RGB] * 2), {"samples_per_channel": 3, "compressed": name == "deflated.nd2"}
+        whole = write_nd2(tmp_path / name, frames, loops=(("Z", 2),), **options)
+    content, rng, paths = whole.read_bytes(), np.random.default_rng(0), [whole]
+    # what says where pixels are: all that is no run of zeros, nor pixels
+    pixels = (GREY if name == "one.lif" else RGB).tobytes()
+    spoken = np.frombuffer(content.replace(pixels, bytes(len(pixels))), np.uint8).nonzero()[0]
+    for i in range(150):
+        changed = bytearray(content)
+        for where in rng.choice(spoken, rng.integers(1, 4)):
+            changed[where] = rng.choice([0, 1, 0x7F, 0xFF, 0x39, rng.integers(0, 256)])
+        if i % 8 == 0:
+            changed = changed[: rng.integers(0, len(changed))]
+        paths.append(tmp_path / f"{whole.stem}-{i}{whole.suffix}")
+        paths[-1].write_bytes(changed)
+    outcomes = read_apart(paths)
+    assert outcomes[whole] == "pixels"
+    assert sum(outcome != "pixels" for outcome in outcomes.values()) > 10
+
+
+def test_a_compressed_bomb_in_nd2(tmp_path: Path, write_nd2: Callable[..., Path]) -> None:
+    bomb, text = _bomb(2**32), zlib.compress(b"\x08\x02t\0\0\0T\0\0\0")
+    frames = np.zeros((1, 64, 64, 1), np.uint8)
+    whole = write_nd2(tmp_path / "whole.nd2", frames, compressed=True, text_info=b"L".ljust(12, b"\0") + text)
+    said = write_nd2(tmp_path / "said.nd2", frames, compressed=True, text_info=b"L".ljust(12, b"\0") + bomb)
+    shown = write_nd2(tmp_path / "shown.nd2", frames, compressed=True, stream=bomb)
+    outcomes = read_apart([whole, said, shown])
+    assert outcomes[whole] == "pixels"
+    assert outcomes[shown] == "pixels", "what a frame has beyond its pixels is not decoded"
+    assert "its metadata ImageTextInfoLV! exceed" in outcomes[said]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_nd2_that_lies_about_sizes(compressed: bool, tmp_path: Path, write_nd2: Callable[..., Path]) -> None:
+    whole = write_nd2(tmp_path / "whole.nd2", RGB[np.newaxis], samples_per_channel=3, compressed=compressed)
+    content, paths = whole.read_bytes(), [whole]
+    for key in ("uiWidth", "uiWidthBytes", "uiHeight", "uiComp", "uiBpcInMemory"):
+        mark = f"{key}\0".encode("utf-16-le")
+        for value in (0, 2**20, 2**31, 2**32 - 1):
+            changed = bytearray(content)
+            struct.pack_into("<I", changed, content.index(mark) + len(mark), value)
+            paths.append(tmp_path / f"{key}-{value}.nd2")
+            paths[-1].write_bytes(changed)
+    outcomes = read_apart(paths)
+    assert outcomes[whole] == "pixels"
+    assert [path.name for path in paths[1:] if outcomes[path] == "pixels"] == []
+
+
 def set_tag(content: bytes, code: int, value: int) -> bytes:
     """Set the value of a tag of one LONG or SHORT in the first directory of a little-endian TIFF file."""
     changed = bytearray(content)

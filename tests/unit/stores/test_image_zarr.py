@@ -40,7 +40,7 @@ class Asked:
 def write(path: Path, pixels: NDArray[Any], settings: ConvertSettings = SETTINGS, is_rgb: bool = False) -> Asked:
     asked = Asked(pixels)
     names = tuple(f"stain {i}" for i in range(len(pixels)))
-    facts = PyramidFacts("slide", pixels.shape, pixels.dtype, names, is_rgb, 0.5)
+    facts = PyramidFacts("slide", pixels.shape, pixels.dtype, names, is_rgb, pixel_size_um=0.5, z_step_um=2.0)
     done: list[int] = []
     write_pyramid(path, facts, asked, settings, done.append)
     assert sum(done) == pixels.size
@@ -104,8 +104,7 @@ def test_the_files_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("n_planes", [1, 3])
 def test_ome_zarr_tools_accept_the_file(n_planes: int, tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"z_step_um": 2.0})
-    write(tmp_path / "a.zarr", PIXELS[:, :n_planes], settings)
+    write(tmp_path / "a.zarr", PIXELS[:, :n_planes])
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     image = OmeImage.from_zarr(group)
     assert image.ome_zarr_version == "0.5"
@@ -136,7 +135,7 @@ def test_a_source_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail(_plane: int, _channels: Sequence[int], _box: Box) -> Image:
         raise ValueError("damaged")
 
-    facts = PyramidFacts("a", (1, 1, 50, 50), np.dtype(np.uint8), ("0",), False, None)
+    facts = PyramidFacts("a", (1, 1, 50, 50), np.dtype(np.uint8), ("0",), False, pixel_size_um=None, z_step_um=None)
     with pytest.raises(ValueError, match="damaged"):
         write_pyramid(tmp_path / "a.zarr", facts, fail, SETTINGS, lambda _: None)
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import tifffile
@@ -54,6 +55,24 @@ def test_a_url_gives_what_the_file_gives_also_where_connections_drop(
         read = source.read([2, 0], BOX)
         np.testing.assert_array_equal(read, local.read([2, 0], BOX))
         np.testing.assert_array_equal(read, PIXELS[[2, 0], BOX.y0 : BOX.y1, BOX.x0 : BOX.x1])
+
+
+@pytest.mark.parametrize("kind", ["OME-TIFF", "zarr v3", "sharded zarr"])
+def test_an_object_store_gives_what_the_file_gives_of_the_ranges_asked_for(
+    kind: str, web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A web server answers as S3 does where a public bucket is read by its path."""
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    name = WRITERS[kind](bucket)
+    endpoint = f"http://127.0.0.1:{web.server_address[1]}"
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"anon": True, "endpoint_url": endpoint})
+    with open_image(RemoteLocation(f"s3://bucket/{name}"), FIRST_PAGE) as source:
+        box = Box(0, 0, 60, 60)
+        np.testing.assert_array_equal(source.read([2], box), PIXELS[[2], :60, :60])
+        np.testing.assert_array_equal(source.read([2, 0], BOX), PIXELS[[2, 0], BOX.y0 : BOX.y1, BOX.x0 : BOX.x1])
+    with pytest.raises(MissingFileError, match=r"s3://bucket/lost\.tif does not exist"):
+        open_image(RemoteLocation("s3://bucket/lost.tif"), FIRST_PAGE)
 
 
 def test_an_ome_zarr_of_a_microscope_is_read_over_the_network(web: Any, shared_data: Path, tmp_path: Path) -> None:

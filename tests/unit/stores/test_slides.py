@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -40,6 +41,39 @@ def test_a_level_of_a_slide(tmp_path: Path) -> None:
     for wrong in ({"level": 2}, {"series": 1}, {"plane": 1}):
         with pytest.raises(ImageError, match=r"is not in a\.tif"):
             open_image(tmp_path / "a.tif", replace(SLIDE, **wrong))
+
+
+SCN = """<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
+<collection name="c" uuid="urn:uuid:1" sizeX="1000000" sizeY="800000"><barcode>x</barcode>
+<image name="i" uuid="urn:uuid:2"><creationDate>2026-01-01T00:00:00Z</creationDate><device model="SCN" version="1"/>
+<pixels sizeX="320" sizeY="192"><dimension sizeX="320" sizeY="192" r="0" ifd="0"/>
+<dimension sizeX="160" sizeY="96" r="1" ifd="1"/></pixels>
+<view sizeX="160000" sizeY="96000" offsetX="1000" offsetY="2000" spacingZ="0"/>
+<scanSettings><objectiveSettings><objective>20</objective></objectiveSettings><illuminationSettings>
+<numericalAperture>0.6</numericalAperture><illuminationSource>brightfield</illuminationSource>
+</illuminationSettings></scanSettings></image></collection></scn>"""
+"""A slide of 2000 x 1600 px of 0.5 µm, of which 320 x 192 px from (4, 2) on were scanned."""
+
+
+def test_leicas_slides_are_read_as_tiff_and_by_openslide(tmp_path: Path) -> None:
+    """The one gives the scanned image, the other the slide that it lies in."""
+    options: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "compression": "zlib", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "a.scn", bigtiff=True) as tif:
+        for level in (1, 2):
+            scale = {"resolution": (20_000 / level, 20_000 / level), "resolutionunit": "CENTIMETER"}
+            xml = {"description": SCN} if level == 1 else {"subfiletype": 1}
+            tif.write(RGB[::level, ::level], **options, **scale, **xml)
+    scanned = np.moveaxis(RGB[10:150, 20:300], -1, 0)
+    with open_image(tmp_path / "a.scn", FIRST_PAGE) as source:
+        assert (source.shape, source.channels, source.is_rgb) == ((192, 320), ("R", "G", "B"), True)
+        assert (source.format, source.pixel_size_um) == ("Leica SCN", pytest.approx(0.5))
+        np.testing.assert_array_equal(source.read([0, 1, 2], Box(10, 20, 150, 300)), scanned)
+    with open_image(tmp_path / "a.scn", SLIDE) as source:
+        assert (source.shape, source.format) == ((1600, 2000), "slide (leica)")
+        assert source.pixel_size_um == pytest.approx(0.5)
+        np.testing.assert_array_equal(source.read([0, 1, 2], Box(14, 22, 154, 302)), scanned)
+        assert (source.read([0, 1, 2], Box(1000, 1000, 1010, 1010)) == 255).all(), "glass is white"
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0" + bytes(500)])
