@@ -31,7 +31,7 @@ BY_ANOTHER = {
 }
 """Modules that come with another package."""
 
-OPTIONAL = {"openslide", "pylibCZIrw"}
+OPTIONAL = {"liffile", "nd2", "openslide", "pylibCZIrw"}
 """Readers that pyproject.toml has as an extra: an image that needs one says so."""
 
 BY_NAME = {"s3fs"}
