@@ -69,3 +69,7 @@ class TableError(CohortsegError, ValueError):
 
 class StackError(CohortsegError, ValueError):
     """The planes of a 3D stack do not fit together."""
+
+
+class StorageError(CohortsegError, OSError):
+    """A result cannot be written: the disk is full, a quota is used up, or the folder is write-protected."""
