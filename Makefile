@@ -7,12 +7,13 @@ SNAKEMAKE := $(BIN)/snakemake --snakefile workflow/Snakefile
 TINY := tests/data/cohort
 NETWORK := scripts/cohortseg/networks/models/nuclei-mini.pt
 IMAGES ?= ../shared/data/dsb2018
+PROFILES := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench network format schemas lock clean
+.PHONY: help env demo test test-slurm profile lint bench network format schemas lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 env: $(READY) ## build the environment in .venv
 
@@ -33,6 +34,17 @@ demo: $(READY) ## make a small cohort, segment it, print what was made
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest
+
+test-slurm: $(READY) ## run the workflow on a SLURM cluster that is started for it (needs slurm-wlm and munge)
+	@PATH="$$PATH:/usr/sbin" command -v slurmctld >/dev/null || \
+		{ echo "SLURM is not installed: apt-get install --no-install-recommends slurm-wlm munge" >&2; exit 1; }
+	@$(BIN)/python -m pytest tests/slurm
+
+# Not overwritten: what is there may be the profile of another workflow.
+profile: ## once, for `snakemake --profile slurm`: let Snakemake find profiles/slurm by its name
+	@mkdir -p $(PROFILES)
+	@test $(PROFILES)/slurm -ef profiles/slurm || ln -sT $(CURDIR)/profiles/slurm $(PROFILES)/slurm
+	@echo "$(PROFILES)/slurm is profiles/slurm of this folder."
 
 lint: $(READY) ## check style, types and the workflow
 	@$(BIN)/ruff check

@@ -73,3 +73,7 @@ class StackError(CohortsegError, ValueError):
 
 class ArchiveError(CohortsegError, ValueError):
     """Something that is to be packed lies elsewhere, or is a link."""
+
+
+class StorageError(CohortsegError, OSError):
+    """A result cannot be written: the disk is full, a quota is used up, or the folder is write-protected."""

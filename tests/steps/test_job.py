@@ -1,5 +1,6 @@
 """What every job does around its step."""
 
+import errno
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from cohortseg.errors import ImageError
+from cohortseg.steps import job as steps_job
 from cohortseg.steps.job import find_failures, run_job
 from cohortseg.steps.provenance import code_facts, describe_code
 
@@ -89,3 +91,24 @@ def test_a_success_removes_the_failures_that_it_supersedes(quantify: Any, tmp_pa
     quantify.rule = "gather"
     run_job(quantify, lambda: None, supersedes=("quantify",))
     assert find_failures(folder, "quantify") == []
+
+
+def test_a_full_disk_is_told_though_it_takes_no_record_of_it(
+    quantify: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(steps_job, "write_json", lambda path, content: fail(full)())
+    with pytest.raises(SystemExit) as ended:
+        run_job(quantify, fail(full))
+    assert ended.value.code == 2
+    first, second = (tmp_path / "logs" / "quantify.log").read_text().splitlines()
+    assert "field: No space left on device; room" in first
+    assert "failure.quantify.json" in second
+
+
+def test_a_job_removes_what_a_killed_one_left(quantify: Any, tmp_path: Path) -> None:
+    left = tmp_path / "results" / "field" / ".cells.parquet.tmp-1-0"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    run_job(quantify, lambda: None)
+    assert not left.exists()

@@ -10,6 +10,7 @@ from typing import Any
 from cohortseg.errors import CohortsegError
 from cohortseg.networks import use_own_gpu
 from cohortseg.steps.provenance import code_facts, describe_code
+from cohortseg.stores.atomic import remove_leftovers, storage_faults
 from cohortseg.stores.location import Location, RemoteLocation
 from cohortseg.stores.tables import write_json
 
@@ -23,7 +24,7 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
 
     A failure ends the process with status 2 (an error that the user can act on, logged as one line) or 1 (any other,
     with its traceback), and leaves `failure.<rule>.json` beside the outputs, which the report reads; a success
-    removes the one that its rule left before.
+    removes the one that its rule left before. What a killed job left half written goes before the step starts.
 
     Parameters
     ----------
@@ -41,7 +42,10 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
         _LOGGER.info("%s: %s", snakemake.rule, describe_code(code_facts()))
         use_own_gpu()
         try:
-            step()
+            with storage_faults(folder):
+                for output in snakemake.output:
+                    remove_leftovers(Path(output))
+                step()
         except CohortsegError as error:
             _LOGGER.error("%s", error)
             facts = {"found": error.found, "expected": error.expected, "remedy": error.remedy}
@@ -69,7 +73,10 @@ def find_failures(folder: Path, rule: str) -> list[Path]:
 
 
 def _record(path: Path, rule: str, log: Path, error: Exception, facts: dict[str, str]) -> None:
-    write_json(path, {"rule": rule, "error": type(error).__name__, **facts, "log": str(log)})
+    try:
+        write_json(path, {"rule": rule, "error": type(error).__name__, **facts, "log": str(log)})
+    except OSError as unwritten:  # the disk that failed the step, as a rule
+        _LOGGER.error("%s, which the report reads, could not be written: %s", path, unwritten)
 
 
 @contextmanager

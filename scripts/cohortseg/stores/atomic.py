@@ -1,5 +1,6 @@
 """Files and folders appear under their final name complete, or not at all."""
 
+import errno
 import itertools
 import os
 import shutil
@@ -7,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cohortseg.errors import CohortsegError, StorageError
+
 _numbers = itertools.count()
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -28,6 +32,40 @@ def atomic_path(final: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def remove_leftovers(final: Path) -> None:
+    """Remove what processes left beside `final` that were killed while they wrote it; none may be writing it now."""
+    if final.parent.is_dir():
+        for path in final.parent.iterdir():
+            if path.name.startswith(f".{final.name}.tmp-"):
+                _remove(path)
+
+
+@contextmanager
+def storage_faults(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a full or write-protected disk into an error that says what to do.
+
+    Raises
+    ------
+    StorageError
+        Something could not be written for want of room, or since nothing may be written there. `folder`, that of the
+        results, is named where the system names no file.
+    """
+    try:
+        yield
+    except CohortsegError:
+        raise
+    except OSError as error:
+        if error.errno not in (*_NO_ROOM, errno.EROFS):
+            raise
+        where = error.filename or folder
+        needed = "room for the results" if error.errno in _NO_ROOM else "a folder that may be written to"
+        raise StorageError(
+            f"{where}: {os.strerror(error.errno)}",
+            f"{needed} is needed",
+            "Mend that, or set results to another disk, and run the same command again.",
+        ) from error
 
 
 def _flush(path: Path) -> None:

@@ -1,9 +1,11 @@
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cohortseg.stores.atomic import atomic_path
+from cohortseg.errors import ImageError, StorageError
+from cohortseg.stores.atomic import atomic_path, remove_leftovers, storage_faults
 
 
 def listing(folder: Path) -> list[str]:
@@ -94,3 +96,30 @@ def test_two_writers_of_one_path_do_not_meet(tmp_path: Path) -> None:
         first.write_text("first")
         second.write_text("second")
     assert (tmp_path / "a").read_text() == "first"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".mask.zarr.tmp-7-0" / "0").mkdir(parents=True)
+    kept = [".mask.zarr.notes", ".other.json.tmp-7-1", "mask.zarr"]
+    for name in (*kept, ".mask.zarr.tmp-7-2"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "mask.zarr")
+    remove_leftovers(tmp_path / "not_made_yet" / "mask.zarr")
+    assert listing(tmp_path) == kept
+
+
+@pytest.mark.parametrize(
+    ("number", "needed"), [(errno.ENOSPC, "room"), (errno.EDQUOT, "room"), (errno.EROFS, "may be written to")]
+)
+def test_a_disk_that_takes_nothing_more_is_told(number: int, needed: str) -> None:
+    with pytest.raises(StorageError, match=rf"^results/a: .*{needed}"), storage_faults(Path("results/a")):
+        raise OSError(number, "as the system says it")
+    with pytest.raises(StorageError, match=r"^cache/b: "), storage_faults(Path("results/a")):
+        raise OSError(number, "as the system says it", "cache/b")
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), ImageError("a", "b", "c"), ValueError("d")])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, storage_faults(Path("results/a")):
+        raise error
+    assert raised.value is error
