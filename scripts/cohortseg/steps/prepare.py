@@ -13,7 +13,7 @@ from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.cohort_intensities import settled
 from cohortseg.steps.job import image_of, run_job
-from cohortseg.steps.segment import LoadNetwork, tell_modality, warn_of_unused
+from cohortseg.steps.segment import LoadNetwork, keep_decoded, tell_modality, warn_of_unused
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
 from cohortseg.stores.source import PageSelection
@@ -44,6 +44,7 @@ def prepare_file(
     """Write modality, percentiles and diameter of an image file, and what measuring them took, to `prepared`."""
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source:
+        keep_decoded(source, prepared.parent, settings)
         modality = tell_modality(source, settings, sample, tally)
         settings = settings.resolved(modality.name)
         network = load_network(settings)
