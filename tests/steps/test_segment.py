@@ -23,11 +23,12 @@ from cohortseg.shapes import rasterise_into
 from cohortseg.steps import segment
 from cohortseg.steps.provenance import code_facts
 from cohortseg.steps.segment import segment_file, warn_of_unused
+from cohortseg.stores import segment_cache, tiff_planes
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import PageSelection
 
 
-def run(image: Path, folder: Path, network: Network, settings: Settings, **pipeline: int) -> Path:
+def run(image: Path, folder: Path, network: Network, settings: Settings, **pipeline: float) -> Path:
     """Segment an image into a folder and return its polygons."""
     changed = settings.segment_settings().model_copy(update={"pipeline": settings.pipeline.model_copy(update=pipeline)})
     polygons = folder / "polygons.parquet"
@@ -266,3 +267,30 @@ def test_a_file_of_several_planes_of_which_none_was_chosen_is_told(
     with open_image(tmp_path / "deep.tif", PageSelection.of(settings)) as source:
         warn_of_unused(source, settings, "deep")
     assert ("deep: the first of 3 planes is segmented" in caplog.text) is told
+
+
+@pytest.mark.parametrize("scratch_gb", [0.0, 1.0])
+def test_modality_percentiles_diameter_and_cells_decode_each_tile_once_with_a_scratch_file(
+    scratch_gb: float, tmp_path: Path, sample: Any, network: Network, cpu_settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    image, n_bytes = tmp_path / "image.tif", 600 * 600 * 2
+    pixels = np.tile(sample.pixels, (4, 4))[:600, :600]
+    tifffile.imwrite(image, pixels, tile=(32, 32), compression="zlib", photometric="minisblack")
+    # As for an image many times as large: the memory holds but a few tiles.
+    monkeypatch.setattr(tiff_planes, "CACHE_BYTES", 10**4)
+    monkeypatch.setattr(tiff_planes, "TILES_LIMIT_BYTES", 10**4)
+    monkeypatch.setattr(segment_cache, "WITH_SCRATCH_BYTES", 10**4)
+    sources = []
+
+    def opened(*arguments: Any) -> Any:
+        sources.append(open_image(*arguments))
+        return sources[0]
+
+    monkeypatch.setattr(segment, "open_image", opened)
+    unknown = cpu_settings.model_copy(update={"diameter": None, "modality": "auto", "channels": None})
+    run(image, tmp_path, network, unknown, scratch_gb=scratch_gb)
+    decoded = sources[0].decoded_bytes / n_bytes
+    assert 1 <= decoded <= 1.2 if scratch_gb else decoded > 2.5
+    assert geopandas.read_parquet(tmp_path / "polygons.parquet")["area_px"].size > 100
+    assert {path.name for path in tmp_path.iterdir()} == {"image.tif", "polygons.parquet", "metadata.json"}

@@ -171,10 +171,10 @@ class _Tiles:
     tally: Tally
     on_progress: Callable[[Tally], None]
 
-    def blend_into(self, band: RollingField) -> Iterator[int]:
-        """Add tile after tile to a band, and yield after each row of tiles the row above which all is final."""
+    def blend_into(self, band: RollingField) -> Iterator[tuple[int, int]]:
+        """Add tile after tile to a band, and yield after each the (row, column) up to which all is final."""
         grid = self.task.grid
-        for i, (row, column) in enumerate(self.needed):
+        for row, column in self.needed:
             values, used = next(self.fields), grid.used(row, column)
             with self.tally.timed("blend"):
                 if values is not None:
@@ -182,23 +182,24 @@ class _Tiles:
                 band.add(used, values, grid.y.weights(row), grid.x.weights(column))
             self.tally.tiles_done += 1
             self.on_progress(self.tally)
-            if i + 1 == len(self.needed):
-                yield grid.shape[0]
-            elif self.needed[i + 1][0] > row:
-                yield grid.y.used(row + 1)[0]
+            last_row, last_column = self.needed[-1]
+            yield (
+                grid.shape[0] if row == last_row else grid.y.used(row + 1)[0],
+                grid.shape[1] if column == last_column else grid.x.used(column + 1)[0],
+            )
 
 
 def _stream_strip(strip: Strip, tiles: _Tiles, workers: "_Workers") -> Iterator[geopandas.GeoDataFrame]:
-    """Hand over each row of windows once its field is final."""
+    """Hand over each window, in order, once its field is final: one or two a tile, so that few wait for a worker."""
     band = RollingField(strip.seen, tiles.task.maths)
-    waiting = deque(strip.rows)
-    for final_y in tiles.blend_into(band):
-        while waiting and max(window.wide.y1 for window in waiting[0]) <= final_y:
-            seen = Strip(tuple(waiting), strip.next_x0).seen
-            for window in waiting.popleft():
-                yield from workers.submit(window, band.take(window.wide), seen, strip.next_x0)
-        if waiting:
-            band.drop_above(Strip(tuple(waiting), strip.next_x0).seen.y0)
+    seen_from = [Strip(strip.rows[i:], strip.next_x0).seen for i in range(len(strip.rows))]
+    windows = deque((window, seen) for row, seen in zip(strip.rows, seen_from, strict=True) for window in row)
+    for final_y, final_x in tiles.blend_into(band):
+        while windows and windows[0][0].wide.y1 <= final_y and windows[0][0].wide.x1 <= final_x:
+            window, seen = windows.popleft()
+            yield from workers.submit(window, band.take(window.wide), seen, strip.next_x0)
+        if windows:
+            band.drop_above(windows[0][1].y0)
 
 
 def _fields(task: Task, boxes: Iterable[Box], tally: Tally) -> Generator[AnyField | None, None, None]:

@@ -43,10 +43,18 @@ class PipelineSettings(FrozenModel):
         2, "Workers that turn the network's output into cells while the next tiles are inferred.", ge=1, le=256
     )
     postprocess_queue_size: int = setting(
-        8, "Windows that may wait for a post-processing worker; bounds the memory.", ge=1, le=1024
+        4, "Windows that may wait for a post-processing worker; bounds the memory.", ge=1, le=1024
     )
     n_merge_tile_processes: int = setting(
         1, "Workers that trace the outlines of the cells once windows are merged.", ge=1, le=256
+    )
+    scratch_gb: float = setting(
+        4.0,
+        "Decoded tiles that a job may keep on disk beside its results while it runs, so that percentiles, diameter and "
+        "segmentation decode each once; at most a quarter of the free space. 0: none, they are decoded again.",
+        unit="GB",
+        ge=0,
+        le=10_000,
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from cohortseg.segment.intensities import measure_intensities
 from cohortseg.segment.modality import choose_modality
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.job import image_of, run_job
-from cohortseg.steps.segment import LoadNetwork
+from cohortseg.steps.segment import LoadNetwork, keep_decoded
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
 from cohortseg.stores.source import PageSelection
@@ -49,6 +49,7 @@ def measure_file(
     content: dict[str, Any] = {"sample": sample, "error": None, "inputs": []}
     try:
         with open_image(image, PageSelection.of(settings)) as source:
+            keep_decoded(source, intensities.parent, settings)
             settings = settings.resolved(choose_modality(source, settings).name)
             on_cpu = settings.model_copy(update={"device": "cpu", "backend": "auto", "precision": "auto"})
             mix = choose_channels(source, settings.channels, load_network(on_cpu).n_inputs)

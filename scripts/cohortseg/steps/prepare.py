@@ -13,7 +13,7 @@ from cohortseg.segment.tally import Tally
 from cohortseg.settings import SegmentSettings, load_block
 from cohortseg.steps.cohort_intensities import settled
 from cohortseg.steps.job import image_of, run_job
-from cohortseg.steps.segment import LoadNetwork, describe_checksum, tell_modality, warn_of_unused
+from cohortseg.steps.segment import LoadNetwork, describe_checksum, keep_decoded, tell_modality, warn_of_unused
 from cohortseg.stores.checksum import checksum_beside
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
@@ -45,6 +45,7 @@ def prepare_file(
     """Write modality, percentiles, diameter and checksum of an image file, and what that took, to `prepared`."""
     tally = Tally()
     with open_image(image, PageSelection.of(settings)) as source, checksum_beside(image) as checksum:
+        keep_decoded(source, prepared.parent, settings)
         modality = tell_modality(source, settings, sample, tally)
         settings = settings.resolved(modality.name)
         network = load_network(settings)

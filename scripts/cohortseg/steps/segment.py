@@ -23,6 +23,7 @@ from cohortseg.steps.provenance import code_facts
 from cohortseg.stores.checksum import Checksum, checksum_beside
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
+from cohortseg.stores.memory import return_large_arrays
 from cohortseg.stores.polygons import PolygonWriter
 from cohortseg.stores.source import ImageSource, PageSelection
 from cohortseg.stores.tables import write_json
@@ -91,7 +92,9 @@ def segment_file(
     The image is opened first, since its modality may decide what network is loaded, and with what settings it runs.
     """
     tally = Tally()
+    return_large_arrays()
     with open_image(image, PageSelection.of(settings)) as source, checksum_beside(image) as checksum:
+        keep_decoded(source, polygons.parent, settings)
         modality = tell_modality(source, settings, sample, tally)
         settings = settings.resolved(modality.name)
         warn_of_unused(source, settings, sample)
@@ -107,6 +110,14 @@ def segment_file(
     write_json(metadata, facts)
     log_outcome(facts)
     return tally
+
+
+def keep_decoded(source: ImageSource, folder: Path, settings: SegmentSettings) -> None:
+    """Have each tile of an image that is about to be read several times decoded once, as far as the settings allow."""
+    limit_bytes = round(settings.pipeline.scratch_gb * 1e9)
+    if limit_bytes:
+        folder.mkdir(parents=True, exist_ok=True)
+        source.use_scratch(folder, limit_bytes)
 
 
 def tell_modality(source: ImageSource, settings: SegmentSettings, sample: str, tally: Tally) -> Modality:

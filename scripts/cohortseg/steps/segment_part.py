@@ -14,6 +14,7 @@ from cohortseg.steps.progress import log_progress
 from cohortseg.steps.segment import LoadNetwork, describe, log_start, write_cells
 from cohortseg.stores.images import open_image
 from cohortseg.stores.location import Location
+from cohortseg.stores.memory import return_large_arrays
 from cohortseg.stores.source import PageSelection
 from cohortseg.stores.tables import write_json
 from cohortseg.tiling import Part
@@ -53,6 +54,7 @@ def segment_part(
 ) -> None:
     """Segment a part of an image file into `polygons`, whose `cell_id` counts from 1, and `metadata`."""
     tally, diameter = Tally(), prepared.measured.diameter
+    return_large_arrays()
     with open_image(image, PageSelection.of(settings)) as source:
         settings = settings.resolved(prepared.modality.name)
         network = load_network(settings)

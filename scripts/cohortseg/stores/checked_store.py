@@ -75,11 +75,16 @@ class CheckedStore(FrameChecks, LocalStore):
 
     def value(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
         """Return the bytes of a key from `start`, negative from the end, to `end`; FileNotFoundError without it."""
-        with open(f"{self.root}/{key}", "rb") as file:  # paths are slow to join, and chunks may be many
+        path = f"{self.root}/{key}"  # paths are slow to join, and chunks may be many
+        if start is None and end is None:
+            with open(path, "rb", buffering=0) as raw:
+                return raw.readall()
+        with open(path, "rb") as file:
             if start is not None and start < 0:
                 start = max(0, file.seek(0, os.SEEK_END) + start)
-            file.seek(start or 0)
-            return file.read(-1 if end is None else end - file.tell())
+            if start:
+                file.seek(start)
+            return file.read(-1 if end is None else end - (start or 0))
 
 
 def _least_bytes(byte_range: ByteRequest | None) -> int:

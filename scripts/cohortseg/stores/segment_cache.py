@@ -1,13 +1,19 @@
-"""Decoded tiles and strips, kept for the next box that touches them."""
+"""Decoded tiles and strips, kept for the next box that touches them: in memory, and on disk for later passes."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cohortseg.stores.scratch import Scratch
+
+WITH_SCRATCH_BYTES = 32 * 2**20
+"""Segments kept in memory where a scratch file holds the others: enough for a few boxes."""
 
 
 class SegmentCache:
@@ -20,7 +26,7 @@ class SegmentCache:
     Parameters
     ----------
     budget_bytes
-        Segments beyond this sum are forgotten, the least recently used first.
+        Segments beyond this sum are forgotten, the least recently used first, or go to the scratch file.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -30,16 +36,28 @@ class SegmentCache:
         self._kept_bytes = 0
         self._decoded_bytes = 0
         self._coming: dict[Hashable, Future[NDArray[Any]]] = {}
+        self._scratch: Scratch | None = None
 
     @property
     def decoded_bytes(self) -> int:
         """Size of all that was decoded so far."""
         return self._decoded_bytes
 
-    def make_room(self, n_bytes: int, limit_bytes: int) -> None:
-        """Raise the budget to what a row of boxes touches, so that the next finds there what both need."""
+    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+        """Keep what no longer fits the memory in a file without a name in `folder`, and less of it in memory."""
         with self._lock:
-            self._budget_bytes = max(self._budget_bytes, min(n_bytes, limit_bytes))
+            self._scratch = Scratch(folder, limit_bytes)
+            self._budget_bytes = min(self._budget_bytes, WITH_SCRATCH_BYTES)
+
+    def make_room(self, box_bytes: int, band_bytes: int, limit_bytes: int) -> None:
+        """Raise the budget to what the next box needs, too, but not beyond a limit.
+
+        That is what a row of boxes touches, so that the next row finds there what both need; with a scratch file, which
+        gives that back for little, two boxes.
+        """
+        wanted = band_bytes if self._scratch is None else 2 * box_bytes
+        with self._lock:
+            self._budget_bytes = max(self._budget_bytes, min(wanted, limit_bytes))
 
     def get(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[np.generic]:
         """Return the segment `key`, calling `decode` where it is not kept; its errors reach every waiting thread."""
@@ -54,7 +72,11 @@ class SegmentCache:
         if not mine:
             return coming.result()
         try:
-            segment = decode()
+            segment = None if self._scratch is None else self._scratch.read(key)
+            n_decoded = 0
+            if segment is None:
+                segment = decode()
+                n_decoded = segment.nbytes
         except BaseException as error:
             with self._lock:
                 del self._coming[key]
@@ -62,14 +84,25 @@ class SegmentCache:
             raise
         with self._lock:
             del self._coming[key]
+            self._decoded_bytes += n_decoded
             self._keep(key, segment)
         coming.set_result(segment)
         return segment
 
+    def close(self) -> None:
+        """Forget all, and remove the scratch file."""
+        with self._lock:
+            self._kept.clear()
+            self._kept_bytes = 0
+            if self._scratch is not None:
+                self._scratch.close()
+                self._scratch = None
+
     def _keep(self, key: Hashable, segment: NDArray[Any]) -> None:
         self._kept[key] = segment
         self._kept_bytes += segment.nbytes
-        self._decoded_bytes += segment.nbytes
         while self._kept_bytes > self._budget_bytes and len(self._kept) > 1:
-            _, forgotten = self._kept.popitem(last=False)
+            gone, forgotten = self._kept.popitem(last=False)
             self._kept_bytes -= forgotten.nbytes
+            if self._scratch is not None:
+                self._scratch.write(gone, forgotten)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -169,6 +170,14 @@ class ImageSource(ABC):
     def decoded_bytes(self) -> int:
         """Size of all pixels that were decoded from the file so far, those of channels beside the wanted ones apart."""
         return 0
+
+    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+        """Keep decoded pixels in a file without a name in `folder` until `close`, so that none is decoded twice.
+
+        For an image that is read more than once; to be called before the first `read`. The file takes at most
+        `limit_bytes`. Sources without tiles or chunks of their own to decode have no need of it.
+        """
+        return
 
     @abstractmethod
     def _read(self, channels: Sequence[int], box: Box) -> Image:

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,14 +56,20 @@ class TiffSource(ImageSource):
         for target, channel in zip(pixels, channels, strict=True):
             plane, sample = self._places[channel]
             together.setdefault(id(plane), (plane, []))[1].append((sample, target))
-        band_bytes = sum(plane.band_bytes(box) for plane, _ in together.values())
-        self._cache.make_room(band_bytes, self._cache_limit_bytes)
+        box_bytes = sum(plane.decoded_bytes(box) for plane, _ in together.values())
+        band_bytes = sum(plane.decoded_bytes(Box(box.y0, 0, box.y1, self.shape[1])) for plane, _ in together.values())
+        self._cache.make_room(box_bytes, band_bytes, self._cache_limit_bytes)
         for plane, targets in together.values():  # samples that lie interleaved are read once
             plane.read(box, targets)
         return pixels
 
+    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+        """See ImageSource."""
+        self._cache.use_scratch(folder, limit_bytes)
+
     def close(self) -> None:
         """See ImageSource."""
+        self._cache.close()
         for file in self._files:
             file.close()
 

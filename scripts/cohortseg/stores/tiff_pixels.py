@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -31,8 +31,8 @@ class PixelPlane(ABC):
     def check(self) -> None:
         """Raise ImageError where the plane's data reaches beyond the end of its file."""
 
-    def band_bytes(self, box: Box) -> int:
-        """Return the size of all that is decoded for a row of boxes like this one, across the image."""
+    def decoded_bytes(self, box: Box) -> int:
+        """Return the size of all that is decoded for a box."""
         return 0
 
     @abstractmethod
@@ -74,7 +74,7 @@ class SegmentGrid:
     shape: tuple[int, int, int]
     segment: tuple[int, int, int]
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, int, int]:
         """Segments along (depth, y, x)."""
         n_depth, n_y, n_x = (math.ceil(n / step) for n, step in zip(self.shape, self.segment, strict=True))
@@ -124,11 +124,12 @@ class SegmentedPlane(PixelPlane):
         if counts[last] > 0:
             self.file.check(int(offsets[last]), int(counts[last]), f"segment {wanted.start + last}")
 
-    def band_bytes(self, box: Box) -> int:
+    def decoded_bytes(self, box: Box) -> int:
         """See PixelPlane."""
-        depth, height, _ = self.grid.segment
+        depth, height, width = self.grid.segment
         n_rows = -(-box.y1 // height) - box.y0 // height
-        return depth * n_rows * height * self.grid.shape[2] * self.samples * self.dtype.itemsize
+        n_columns = -(-box.x1 // width) - box.x0 // width
+        return n_rows * n_columns * depth * height * width * self.samples * self.dtype.itemsize
 
     def read(self, box: Box, targets: Sequence[tuple[int, NDArray[Any]]]) -> None:
         """Decode the segments that the box touches, or take them from the cache."""
@@ -141,7 +142,7 @@ class SegmentedPlane(PixelPlane):
                 for _, target in targets:
                     target[into] = self.fill
                 continue
-            key = self.file.path, int(self.offsets[index]), index
+            key = self.file, int(self.offsets[index]), index
             segment = self.cache.get(key, partial(self._load, index))
             found = segment[self.depth % self.grid.segment[0]][common.shifted(-place.y0, -place.x0).slices]
             if found.shape != (*common.shape, self.samples):
@@ -169,10 +170,11 @@ class SegmentedPlane(PixelPlane):
 
 def _spread(pixels: NDArray[Any], targets: Sequence[tuple[int, NDArray[Any]]]) -> None:
     """Copy samples of (y, x, sample) pixels into one (y, x) array each."""
-    if len(targets) > 1 and pixels.dtype in SPLIT_DTYPES:
-        # several times as fast as copies of every third value
-        pairs = [number for i, (sample, _) in enumerate(targets) for number in (sample, i)]
-        cv2.mixChannels([pixels], [target for _, target in targets], pairs)
+    if pixels.shape[-1] > 1 and 2 * len(targets) > pixels.shape[-1] and pixels.dtype in SPLIT_DTYPES:
+        # faster than copies of every third value, and than into the targets at once, whose rows lie apart
+        samples = cv2.split(pixels)
+        for sample, target in targets:
+            target[...] = samples[sample]
         return
     for sample, target in targets:
         target[...] = pixels[..., sample]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ class ZarrSource(ImageSource):
         self._cache = SegmentCache(CACHE_BYTES)
         sizes = self._sizes = dict(zip(layout.axes, array.chunks, strict=True))
         self._chunk_shape = sizes["Y"], sizes["X"]
+        self._corners: dict[int, dict[str, int]] = {}  # of each channel, by axis
+        in_order = layout.axes.index("Y") < layout.axes.index("X")
+        self._is_plane = in_order and math.prod(array.chunks) == sizes["Y"] * sizes["X"]
         self._chunk_channels = sizes.get("C", 1)
         chunk_px = sizes["Y"] * sizes["X"]
         item_bytes = self.dtype.itemsize
@@ -54,6 +58,14 @@ class ZarrSource(ImageSource):
         """See ImageSource."""
         return self._cache.decoded_bytes
 
+    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+        """See ImageSource."""
+        self._cache.use_scratch(folder, limit_bytes)
+
+    def close(self) -> None:
+        """See ImageSource."""
+        self._cache.close()
+
     def _read(self, channels: Sequence[int], box: Box) -> Image:
         pixels = np.empty((len(channels), *box.shape), self.dtype)
         together: dict[int, list[int]] = {}  # positions of the channels that share chunks, by place along the axis
@@ -61,8 +73,8 @@ class ZarrSource(ImageSource):
             together.setdefault(channel // self._chunk_channels, []).append(position)
         height, width = self._chunk_shape
         rows, columns = range(box.y0 // height, -(-box.y1 // height)), range(box.x0 // width, -(-box.x1 // width))
-        band_bytes = len(rows) * height * self.shape[1] * len(set(channels)) * self.dtype.itemsize
-        self._cache.make_room(band_bytes, CACHE_LIMIT_BYTES)
+        row_bytes = len(rows) * height * len(set(channels)) * self.dtype.itemsize
+        self._cache.make_room(row_bytes * len(columns) * width, row_bytes * self.shape[1], CACHE_LIMIT_BYTES)
         for positions in together.values():
             wanted = sorted({channels[position] for position in positions})
             for i, j in product(rows, columns):
@@ -91,16 +103,17 @@ class ZarrSource(ImageSource):
 
     def _direct(self, channels: list[int], row: int, column: int) -> Image:
         assert self._chunks is not None
-        corner = self._layout.corner(self._plane, channels[0])
         axes, sizes = self._layout.axes, self._sizes
-        first = dict(zip(axes, corner, strict=True))
-        place = first | {"Y": row * sizes["Y"], "X": column * sizes["X"]}
-        chunk = self._chunks.chunk(tuple(place[axis] // sizes[axis] for axis in axes))
+        if channels[0] not in self._corners:
+            self._corners[channels[0]] = dict(zip(axes, self._layout.corner(self._plane, channels[0]), strict=True))
+        first = self._corners[channels[0]]
+        steps = {"Y": row, "X": column}
+        chunk = self._chunks.chunk(tuple(steps[axis] if axis in steps else first[axis] // sizes[axis] for axis in axes))
         if chunk is None:
             shape = (len(channels), *self._chunk_shape)
             return np.broadcast_to(np.asarray(self._array.fill_value, self.dtype), shape)
-        if chunk.size == sizes["Y"] * sizes["X"]:  # a single channel, which needs no copy
-            return self._ordered(chunk[tuple(slice(None) if axis in "CYX" else 0 for axis in axes)])
+        if self._is_plane:  # a single channel, which needs no copy
+            return np.ascontiguousarray(chunk.reshape(1, *self._chunk_shape), dtype=self.dtype)
         within: dict[str, Any] = {"Y": slice(None), "X": slice(None)}
         within["C"] = [channel % self._chunk_channels for channel in channels]
         return self._ordered(chunk[tuple(within.get(axis, first[axis] % sizes[axis]) for axis in axes)])

@@ -324,3 +324,26 @@ def test_what_is_under_way_is_bounded_however_slow_a_stage_is(
     assert max(under_way["tiles"]) <= 2 + 1
     assert max(under_way["windows"]) <= 2 + 1
     assert under_way["tiles"][-1] == under_way["windows"][-1] == 0
+
+
+def test_windows_are_handed_over_as_tiles_come_not_a_whole_row_at_once(
+    exact: Any, crowd: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_over = [0]
+    real_add, real_submit = stream.RollingField.add, stream._Workers.submit
+
+    def add(self: Any, *arguments: Any) -> None:
+        handed_over.append(0)
+        real_add(self, *arguments)
+
+    def submit(self: Any, *arguments: Any) -> Any:
+        handed_over[-1] += 1
+        return real_submit(self, *arguments)
+
+    monkeypatch.setattr(stream.RollingField, "add", add)
+    monkeypatch.setattr(stream._Workers, "submit", submit)
+    wide = np.tile(crowd, (1, 6))
+    exact.segment(wide, infer_size=64, overlap_margin=16)
+    # But for the last rows, of which nothing is left to wait for.
+    assert sum(handed_over[:-1]) > 40
+    assert max(handed_over[:-1]) <= 3

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 from cohortseg.arrays import Box
-from cohortseg.stores import layout_notes, tiff_planes
+from cohortseg.stores import layout_notes, segment_cache, tiff_planes
 from cohortseg.stores.images import FIRST_PAGE, open_image
 
 SIDE = 1000
@@ -57,6 +57,19 @@ def test_overlapping_boxes_decode_each_pixel_of_the_channels_used_once(layout: s
         for box in rows_of_boxes(256, 48):
             np.testing.assert_array_equal(source.read([2, 0], box), PIXELS[[2, 0], *box.slices])
         assert source.decoded_bytes <= 1.1 * 2 * PIXELS[0].nbytes
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_with_a_scratch_file_each_pixel_is_decoded_once_however_often_and_little_memory(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_cache, "WITH_SCRATCH_BYTES", 10**5)
+    (tmp_path / "scratch").mkdir()
+    with open_image(LAYOUTS[layout](tmp_path), FIRST_PAGE) as source:
+        source.use_scratch(tmp_path / "scratch", 10**9)
+        for box in [*rows_of_boxes(400, 0), *rows_of_boxes(256, 48)]:
+            np.testing.assert_array_equal(source.read([2, 0], box), PIXELS[[2, 0], *box.slices])
+        assert 2 * PIXELS[0].nbytes <= source.decoded_bytes <= 1.1 * 2 * PIXELS[0].nbytes
 
 
 def test_of_a_file_too_wide_for_the_cache_memory_stays_within_the_limit(

@@ -1,9 +1,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cohortseg.stores import segment_cache
 from cohortseg.stores.segment_cache import SegmentCache
 
 
@@ -58,3 +60,34 @@ def test_an_error_reaches_the_caller_and_the_next_call_tries_again() -> None:
     with pytest.raises(OSError, match="no"):
         cache.get("a", fail)
     assert cache.get("a", kilobyte).nbytes == 1024
+
+
+def test_with_a_scratch_file_nothing_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_cache, "WITH_SCRATCH_BYTES", 2 * 1024)
+    cache = SegmentCache(10_000)
+    cache.use_scratch(tmp_path, 10**6)
+    decoded = []
+
+    def decode(key: int) -> np.ndarray:
+        decoded.append(key)
+        return np.full(1024, key, np.uint8)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda key: (key, cache.get(key, lambda: decode(key))), [*range(20), *range(20)]))
+    assert all((array == key).all() for key, array in found)
+    assert sorted(decoded) == list(range(20))
+    assert cache.decoded_bytes == 20 * 1024
+    cache.close()
+
+
+def test_what_the_scratch_file_has_no_room_for_is_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_cache, "WITH_SCRATCH_BYTES", 1024)
+    cache = SegmentCache(10_000)
+    cache.use_scratch(tmp_path, 5 * 1024)
+    decoded = []
+    for key in [*range(8), *range(8)]:
+        cache.get(key, lambda key=key: decoded.append(key) or kilobyte())
+    assert decoded == [*range(8), 5, 6, 7]
+    cache.close()
