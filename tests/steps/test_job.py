@@ -101,7 +101,7 @@ def test_a_full_disk_is_told_though_it_takes_no_record_of_it(
     with pytest.raises(SystemExit) as ended:
         run_job(quantify, fail(full))
     assert ended.value.code == 2
-    first, second = (tmp_path / "logs" / "quantify.log").read_text().splitlines()
+    _, first, second = (tmp_path / "logs" / "quantify.log").read_text().splitlines()
     assert "field: No space left on device; room" in first
     assert "failure.quantify.json" in second
 
