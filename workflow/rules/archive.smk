@@ -1,6 +1,7 @@
 # All results with how they came about, as one RO-Crate: `snakemake archive`.
 
-OTHER_RESULTS = [file for name, file in OTHER_MASKS.items() if PLAN["settings"]["rasterise"][name]]
+# As plain text: expand takes no pattern that is flagged as a directory.
+OTHER_RESULTS = [f"{file}" for name, file in OTHER_MASKS.items() if PLAN["settings"]["rasterise"][name]]
 SCALED_BY_COHORT = [
     name for name, sample in PLAN["samples"].items() if sample["segment"]["normalise"]["policy"] == "cohort"
 ]
