@@ -28,14 +28,12 @@ class Figures:
     write_gb_per_s: float = 2.0
     jobs_per_s: float = 5.0
     """Submitted, as profiles/slurm limits it."""
-    short_jobs_in_one: int = 8
-    """group-components of profiles/slurm."""
     device_s: float = 10.0
     """Of the network, a slide, on a GPU: the aim, not measured."""
     cpu_mpx_per_s: float = 1.12
     """Of a whole segmentation on 4 cores, nuclei-mini, 16,384 px."""
-    rest_core_s_per_mpx: float = 0.417
-    """Of the segmentation without the network: read, blend, postprocess, trace and write of the same run."""
+    rest_core_s_per_mpx: float = 0.13
+    """Of what stays on the CPU beside a GPU: read, trace and write of the same run, holes filled and pieces chosen."""
     rasterise_core_s_per_mpx: float = 0.021
     quantify_core_s_per_mpx: float = 0.072
     """These two: CPU seconds of 8,192 px less those of 2,048 px, one channel."""
@@ -92,8 +90,8 @@ def on_cpu(figures: Figures) -> Figures:
 
 
 def jobs(figures: Figures) -> int:
-    """Return the jobs that the scheduler sees: a segmentation a slide, and the short ones after it in groups."""
-    return figures.slides + 2 * math.ceil(figures.slides / figures.short_jobs_in_one) + 2
+    """Return the jobs that the scheduler sees: segment, rasterise and quantify of each slide, and two at the end."""
+    return 3 * figures.slides + 2
 
 
 def mask_files(figures: Figures) -> int:

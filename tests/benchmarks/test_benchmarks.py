@@ -203,9 +203,9 @@ def test_the_plan_names_the_part_that_is_busy_longest() -> None:
         return max(hours, key=lambda part: hours[part])
 
     assert slowest(on_cpu(Figures())) == "devices: the network"
-    assert slowest(Figures()) == "cores beside the devices: the rest of the segmentation"
-    assert slowest(Figures(rest_core_s_per_mpx=0, read_gb_per_s=0.1)) == "storage, reading"
-    assert slowest(Figures(rest_core_s_per_mpx=0, jobs_per_s=0.01)) == "scheduler: submitting"
+    assert slowest(Figures()) == "storage, reading"
+    assert slowest(Figures(cores_per_device=2)) == "cores beside the devices: the rest of the segmentation"
+    assert slowest(Figures(jobs_per_s=1)) == "scheduler: submitting"
     one, ten = (parts(Figures(slides=slides))["storage, writing"] for slides in (1000, 10_000))
     assert ten == pytest.approx(10 * one)
     network = parts(on_cpu(Figures(start_s=0)))["devices: the network"]
