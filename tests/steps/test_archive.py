@@ -49,6 +49,7 @@ def plan_of(cohort: Path, **keys: Any) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json"),
         "samples": {"field": {}},
         "stacks": {},
+        "batches": {},
     }
 
 

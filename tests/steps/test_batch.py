@@ -11,10 +11,15 @@ import pytest
 from cohortseg.errors import ImageError
 from cohortseg.networks import Network
 from cohortseg.steps import segment
+from cohortseg.steps.archive import results_of
 from cohortseg.steps.batch import run_batch
 from cohortseg.steps.batch_jobs import BatchJob, jobs_of, manifest_of
 from cohortseg.steps.plan import RESULTS_VERSION, make_plan
 
+OF_A_SAMPLE = ("polygons.parquet", "metadata.json", "mask.zarr", "cells.parquet", "preview.png")
+OF_A_STACK = (
+    "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png"
+)  # fmt: skip
 TINY = Path(__file__).resolve().parents[1] / "data" / "cohort"
 
 
@@ -150,3 +155,14 @@ def test_the_manifest_is_the_last_thing_and_the_only_one(cohort: Path, job: Call
     assert (cohort / "results" / "lone" / "evaluation.json").is_file()
     log = Path(snakemake.log[0]).read_text(encoding="utf-8")
     assert "4 steps were done now, 0 before" in log, "the batch's own log goes on after those of its jobs"
+
+
+@pytest.mark.usefixtures("cohort")
+def test_an_archive_holds_what_a_batch_made() -> None:
+    plan = planned()
+    manifest = plan["batches"]["0000"]["manifest"]
+    found = {str(path) for path in results_of(plan, [manifest, "results/cohort/summary.tsv"])}
+    expected = {str(Path("results", sample, file)) for sample in ("z0", "z1", "lone") for file in OF_A_SAMPLE}
+    expected |= {"results/lone/evaluation.json", "results/cohort/summary.tsv"}
+    expected |= {f"results/stacks/pair/{file}" for file in OF_A_STACK}
+    assert found == expected

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cohortseg.errors import TableError
+from cohortseg.steps.batch_jobs import jobs_of
 from cohortseg.steps.crate import METADATA_NAME, Cohort, crate_metadata
 from cohortseg.steps.job import run_job
 from cohortseg.stores.archives import Archive, files_of, write_archive
@@ -24,13 +25,23 @@ def main(snakemake: Any) -> None:
     def step() -> None:
         archive_results(
             snakemake.params.plan,
-            [Path(path) for path in snakemake.input],
+            results_of(snakemake.params.plan, snakemake.input),
             Path(snakemake.output.archive),
             logs=Path(snakemake.params.logs),
             own_log=Path(snakemake.log[0]),
         )
 
     run_job(snakemake, step)
+
+
+def results_of(plan: Mapping[str, Any], inputs: Sequence[str]) -> list[Path]:
+    """Return the results among the inputs of the rule, and those that the manifests of batches stand for."""
+    batches = plan["batches"].values()
+    manifests = {batch["manifest"] for batch in batches}
+    jobs = chain.from_iterable(jobs_of(plan, batch["samples"], batch["stacks"]) for batch in batches)
+    # Overlaps are on the way to a stack's cells, which hold what came of them.
+    made = [file for job in jobs if job.rule != "overlaps" for file in job.outputs.values()]
+    return [Path(file) for file in [*inputs, *made] if file not in manifests]
 
 
 def archive_results(
