@@ -77,5 +77,5 @@ lock: $(READY) ## add what pyproject.toml needs to the lock file, keeping the ve
 		pyproject.toml --output-file envs/requirements.lock
 
 clean: ## remove the environment, the demo and all caches; results stay
-	@rm -rf $(VENV) .bench demo .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis scripts/cohortseg.egg-info $(TINY)/.snakemake
+	@rm -rf $(VENV) .bench demo .mypy_cache .ruff_cache .pytest_cache .hypothesis scripts/cohortseg.egg-info $(TINY)/.snakemake
 	@find scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -17,9 +17,8 @@ work on the GPU and of cleaning labels on the host. With --by-stage the host wai
 (CUDA_LAUNCH_BLOCKING) and one worker post-processes: seconds by stage are the stage's own then, and nothing overlaps.
 
 Beside torch, numba, numpy, tifffile, pandas, pyarrow, scipy, OpenCV, PyYAML and rich it needs zarr, numcodecs, donfig,
-google-crc32c, geopandas, shapely, pydantic, pydantic-core, annotated-types and typing-inspection: 15 MB of wheels,
-installed with `pip install --no-deps`. imagecodecs (26 MB more) makes reading TIFF faster. Not needed: openvino,
-cellpose, snakemake, pyproj, pyogrio.
+google-crc32c, imagecodecs, geopandas, shapely, pydantic, pydantic-core, annotated-types and typing-inspection: 41 MB of
+wheels, installed with `pip install --no-deps`. Not needed: openvino, cellpose, snakemake, pyproj, pyogrio.
 """
 
 import argparse

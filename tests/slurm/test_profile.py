@@ -1,6 +1,7 @@
 """`snakemake --profile slurm` on a real SLURM gives what the local profile gives, one GPU job at a time."""
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tests" / "data" / "cohort"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,26 @@ def test_what_ran_on_a_cpu_says_so(cohort: Any) -> None:
 
 def test_a_second_run_has_nothing_to_do(cohort: Any) -> None:
     assert "Nothing to be done" in cohort.dry_run().stdout
+
+
+def test_batches_and_parts_give_the_same(
+    on_slurm: Any, digest: Any, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(TINY, source, ignore=shutil.ignore_patterns(".snakemake", "results"))
+    with (source / "config.yaml").open("a", encoding="utf-8") as config:
+        config.write("batch: 2\n")
+    sheet = (source / "samples.tsv").read_text(encoding="utf-8").splitlines()
+    parts = ["scatter", *("2" if row.startswith("lone") else "" for row in sheet[1:])]
+    (source / "samples.tsv").write_text("".join(f"{row}\t{n}\n" for row, n in zip(sheet, parts, strict=True)))
+    cohort = on_slurm(source)
+    cohort.run("masks")
+    found = digest(cohort.folder / "results")
+    assert len([job for job in cohort.jobs() if "rule_batch" in job["Comment"]]) == 1
+    assert len([job for job in cohort.jobs() if "rule_segment_part" in job["Comment"]]) == 2
+    same = [name for name in undisturbed if name.endswith("polygons.parquet") or "mask.zarr/" in name]
+    assert {name: found.get(name) for name in same} == {name: undisturbed[name] for name in same}
+    assert len(same) > 10
 
 
 def test_real_planes_are_stitched_as_by_the_local_profile(

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from cohortseg.errors import ImageError
+from cohortseg.errors import ImageError, SettingsError
 from cohortseg.networks import Network
-from cohortseg.steps import segment
+from cohortseg.steps import batch, segment
 from cohortseg.steps.archive import results_of
 from cohortseg.steps.batch import run_batch
 from cohortseg.steps.batch_jobs import BatchJob, jobs_of, manifest_of
+from cohortseg.steps.job import run_job
 from cohortseg.steps.plan import RESULTS_VERSION, make_plan
 
 OF_A_SAMPLE = ("polygons.parquet", "metadata.json", "mask.zarr", "cells.parquet", "preview.png")
@@ -56,8 +57,12 @@ def jobs(plan: dict[str, Any]) -> Iterator[BatchJob]:
     return jobs_of(plan, batch["samples"], batch["stacks"])
 
 
+MARKER = Path("0000.running")
+
+
 def run(plan: dict[str, Any]) -> None:
-    run_batch(jobs(plan), RESULTS_VERSION, threads=1)
+    run_batch(list(jobs(plan)), RESULTS_VERSION, MARKER, threads=1)
+    assert not MARKER.exists()
 
 
 def times(plan: dict[str, Any]) -> dict[tuple[str, str], int]:
@@ -82,7 +87,7 @@ def test_a_batch_makes_all_with_one_network_and_then_nothing(cohort: Path, loade
     assert changed(before, times(plan)) == set()
 
 
-def test_what_changes_is_made_again_with_what_depends_on_it(cohort: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_changes_is_made_again_with_what_depends_on_it(cohort: Path) -> None:
     plan = planned()
     run(plan)
     before = times(plan)
@@ -101,7 +106,6 @@ def test_what_changes_is_made_again_with_what_depends_on_it(cohort: Path, caplog
     before = times(plan)
     run(planned(stitch={"num_process": 0, "z_step_um": 2, "iou_threshold": 0.3}))
     assert changed(before, times(plan)) == lone
-    assert "its steps are done again" in caplog.text
 
 
 def test_a_bad_plane_costs_itself_and_its_stack_only(cohort: Path) -> None:
@@ -135,12 +139,74 @@ def test_a_result_that_went_missing_asks_for_the_next_manifest(cohort: Path) -> 
     shutil.rmtree(cohort / "results" / "z0" / "mask.zarr")
     second = str(Path("results/cohort/batches/0000.2.json"))
     assert planned()["batches"]["0000"]["manifest"] == second
-    assert manifest_of(plan, "0000", names["samples"], names["stacks"], lambda _: True) == first, "a job trusts"
+    assert manifest_of(plan, "0000", names["samples"], names["stacks"], trusting=True) == first, "a job trusts"
+
+
+def test_results_that_are_not_a_batches_own_ask_for_the_next_manifest(cohort: Path) -> None:
+    plan = planned()
+    run(plan)
+    first = Path(plan["batches"]["0000"]["manifest"])
+    first.parent.mkdir(parents=True)
+    first.write_text("{}", encoding="utf-8")
+    second = str(first.with_name("0000.2.json"))
+    assert planned()["batches"]["0000"]["manifest"] == str(first)
+    assert planned(postprocess={"min_size": 100})["batches"]["0000"]["manifest"] == second
+    (cohort / "results" / "lone" / "cells.parquet").write_bytes(b"made by another program")
+    assert planned()["batches"]["0000"]["manifest"] == second
+
+
+def test_results_of_a_batch_are_no_single_jobs_with_other_settings(cohort: Path) -> None:
+    plan = planned()
+    run(plan)
+    assert planned(batch=1)["batches"] == {}
+    with pytest.raises(SettingsError, match=r"^3 samples were made in batches with other settings \(lone, z0, z1\)"):
+        planned(batch=1, postprocess={"min_size": 100})
+    shutil.rmtree(cohort / "results")
+    assert planned(batch=1, postprocess={"min_size": 100})["batches"] == {}
+
+
+def test_a_single_job_makes_a_batches_note_untrue(cohort: Path, job: Callable[..., Any]) -> None:
+    folder = cohort.parent / "results" / "field"
+    folder.mkdir(parents=True)
+    (folder / "batch.json").write_text("{}", encoding="utf-8")
+    run_job(job("rasterise", input={}, output={"mask": "mask.zarr"}), lambda: None)
+    assert not (folder / "batch.json").exists()
+
+
+def test_an_image_that_ends_the_process_is_tried_last(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned()
+    order: list[str] = []
+
+    class Ended(BaseException):
+        """Stands for a process that is killed."""
+
+    def succeeds(job: BatchJob, main: Any, threads: int) -> bool:
+        order.append(f"{job.rule}/{job.name}")
+        if order[-1] == "segment/z0":
+            raise Ended
+        for file in map(Path, job.outputs.values()):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return True
+
+    monkeypatch.setattr(batch, "_succeeds", succeeds)
+    for _ in range(2):
+        with pytest.raises(Ended):
+            run_batch(list(jobs(plan)), RESULTS_VERSION, MARKER, threads=1)
+    assert order[0] == order[-1] == "segment/z0"
+    others = [f"{rule}/{name}" for name in ("z1", "lone") for rule in ("segment", "rasterise", "quantify")]
+    assert order[1:-1] == [*others, "evaluate/lone"]
+    failure = json.loads((cohort / "results" / "z0" / "failure.segment.json").read_text(encoding="utf-8"))
+    assert "ended, during segment of z0" in failure["message"]
+    monkeypatch.undo()
+    monkeypatch.chdir(cohort)
+    for made in ("z1", "lone"):
+        shutil.rmtree(cohort / "results" / made)
+    run_batch(list(jobs(plan)), RESULTS_VERSION, MARKER, threads=1)
+    assert not (cohort / "results" / "z0" / "failure.segment.json").exists()
 
 
 def test_the_manifest_is_the_last_thing_and_the_only_one(cohort: Path, job: Callable[..., Any]) -> None:
-    from cohortseg.steps import batch
-
     plan = planned()
     snakemake = job(
         "batch", input={}, output={"manifest": "0000.2.json"},

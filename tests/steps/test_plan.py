@@ -216,3 +216,16 @@ def test_a_job_takes_the_sizes_that_the_main_process_found(folder: Path) -> None
     for damaged in ("{", "[]", json.dumps({"x": 3})):
         (folder / ".snakemake" / "cohortseg" / "pixels.json").write_text(damaged, encoding="utf-8")
         assert scatter_of(folder) == {"wide": 5}
+
+
+def test_an_image_that_could_not_be_opened_is_looked_at_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(folder / "wide.tif", np.zeros((1000, 2500), np.uint8))
+    sheet_of(folder, "sample\timage", "wide\t../wide.tif")
+
+    def refuse(*_: object) -> None:
+        raise OSError("the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cohortseg.stores.images.open_image", refuse)
+        assert scatter_of(folder) == {"wide": 1}
+    assert scatter_of(folder) == {"wide": 3}

@@ -169,6 +169,15 @@ def test_a_z_step_that_contradicts_the_images_is_refused_unless_the_settings_ins
         assert json.loads((stack / "link_report.json").read_text())["z_step_um"] == given["z_step_um"]
 
 
+def test_what_single_planes_say_of_a_z_step_is_a_hint(stack: Path, caplog: pytest.LogCaptureFixture) -> None:
+    say(stack, image=FILES, n_planes=SINGLE, z_place=(0, 0, 0), z_step_um=(1.0, 1.0, 1.0))
+    stitch_folder(stack, None, {"z_step_um": 5.0})
+    assert json.loads((stack / "link_report.json").read_text())["z_step_um"] == 5.0
+    assert "z step 5 µm, though its images' metadata say 1" in caplog.text
+    stitch_folder(stack, None, {})
+    assert "set stitch.z_step_um to be sure" in caplog.text
+
+
 def test_images_of_different_z_steps_are_no_stack(stack: Path) -> None:
     say(stack, image=FILES, n_planes=SINGLE, z_place=(0, 0, 0), z_step_um=(1.5, 1.5, 3.0))
     with pytest.raises(StackError, match=r"different z steps: 1\.5, 3 µm"):

@@ -38,6 +38,11 @@ def test_batches_give_the_bytes_of_single_jobs_and_know_what_is_missing(fresh: A
     cohort_wide = {("benchmarks", ""), ("evaluate_cohort", ""), ("report", "")}
     assert fresh.planned(*BATCH) == {("batch", "0000")} | cohort_wide
     assert fresh.planned("results/z1/mask.zarr", *BATCH) == {("rasterise", "z1")}
+    # Back to single jobs: what batches made is taken where the settings are the same, and refused where they are not.
+    refused = fresh.snakemake("--dry-run", "--config", "postprocess={min_size: 30}")
+    assert refused.returncode
+    assert "3 samples were made in batches with other settings" in refused.stdout + refused.stderr
+    assert not {rule for rule, _ in fresh.planned()} & {"segment", "batch", "quantify", "stitch"}
 
 
 def test_a_bad_image_fails_alone_and_the_next_run_goes_on(fresh: Any) -> None:

@@ -19,7 +19,7 @@ rule batch:
         number=r"\d+",
     conda:
         "../../envs/gpu.yaml"
-    threads: 4
+    threads: 8
     resources:
         gpu=batch_needs_gpu,
         mem_mb=segmenting_mb,

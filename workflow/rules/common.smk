@@ -93,6 +93,11 @@ wildcard_constraints:
     stack=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
 
 
+if PLAN["batches"] and workflow.storage_settings.default_storage_provider:
+    raise WorkflowError(
+        "batch is above 1 and results go to a storage provider, which takes only files that Snakemake knows; "
+        "set batch: 1."
+    )
 if workflow.is_main_process and len(SAMPLES) > 500:
     logger.info(
         f"{len(SAMPLES)} images have jobs of their own. Where they are small, `batch: 50` in the config saves most of the time."
@@ -125,13 +130,16 @@ def segmenting_mb(wildcards, attempt):
 
 
 def size_mb(files):
-    """Return the size of one or several files in MB; of a folder, such as zarr, nearly nothing."""
+    """Return the size of one or several files in MB."""
     return sum(map(os.path.getsize, [files] if isinstance(files, str) else files)) / 1e6
 
 
 def segmenting_minutes(wildcards, input, attempt):
-    """Return the time of a job that runs the network, from the size of its files; it is generous."""
-    return attempt * min(max(120, round(size_mb(list(input)) / 20)), 24 * 60)
+    """Return the time of a job that runs the network, from the size of its files; it is generous, and a day at most."""
+    # Folders (zarr) and URLs do not say how much they hold.
+    unknown = not input or any(map(os.path.isdir, input))
+    minutes = 8 * 60 if unknown else max(120, round(size_mb(list(input)) / 20))
+    return min(attempt * minutes, 24 * 60)
 
 
 def with_cells_mb(base_mb, key):
@@ -273,7 +281,7 @@ def plan_of_batch(wildcards):
     """Return what of the plan the job of a batch needs."""
     batch = batch_plan(wildcards)
     parts = {"samples": batch["samples"], "stacks": batch["stacks"], "pairs": batch["stacks"]}
-    whole = {key: PLAN[key] for key in ("results", "settings", "stitch_decisive")}
+    whole = {key: PLAN[key] for key in ("results", "results_version", "settings", "stitch_decisive")}
     return whole | {key: {name: PLAN[key][name] for name in names} for key, names in parts.items()}
 
 

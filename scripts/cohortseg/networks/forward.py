@@ -116,7 +116,7 @@ class Network:
         return cls(facts, runner, weights, size_model=size_model, backend=backend, device=device)
 
     def forward(self, batch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network on a few tiles; the outputs of each are those that it has alone.
+        """Run the network on a few tiles; on a CPU the outputs of each are those that it has alone.
 
         Parameters
         ----------

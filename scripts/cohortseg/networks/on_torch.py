@@ -157,7 +157,7 @@ class TorchGpuBackend:
         return _Started(slot, *outputs)
 
     def _fields_and_styles(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        # Chosen by rule, not by timing, and without TF32, the kernels give the same bits in every run.
+        # Chosen by rule, not by timing, and without TF32, the kernels give the same bits for the same batches.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             fields, styles = self._network(inputs.to(self._dtype, memory_format=torch.channels_last))
             return fields.float().contiguous(), styles.float()

@@ -92,6 +92,8 @@ class Turns:
         if self._stream is None:
             yield
             return
+        # A thread begins with the first GPU, to which torch would go back after the stream, and open it for this job.
+        torch.cuda.set_device(self.device)
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._stream):
             # Else its memory goes to others once the caller lets go of it, whether or not this stream has read it.

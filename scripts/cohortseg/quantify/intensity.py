@@ -14,7 +14,7 @@ MEDIAN = "median"
 
 def prefixes(statistics: Sequence[str], percentiles: Sequence[float]) -> list[str]:
     """Return how the columns of a channel begin: `statistics`, then p5 for the percentile 5, p2_5 for 2.5."""
-    return [*statistics, *(f"p{percentile:g}".replace(".", "_") for percentile in percentiles)]
+    return [*statistics, *(f"p{percentile:.12g}".replace(".", "_") for percentile in percentiles)]
 
 
 class Intensities:
@@ -46,6 +46,7 @@ class Intensities:
         self._cell_ids, self._last_blocks = cell_ids, last_blocks
         self._places = np.full(len(cell_ids), -1, np.int64)
         self._waiting: dict[int, list[Image]] = {}
+        self._statistics = statistics
         known = [*MOMENTS, MEDIAN]
         self._quantiles = np.array([50, *percentiles]) / 100 if MEDIAN in statistics else np.array(percentiles) / 100
         first = len(known) if MEDIAN in statistics else len(MOMENTS)
@@ -83,12 +84,13 @@ class Intensities:
             self.found[row] = self._describe(values, np.array([0, values.shape[1]]))[0]
 
     def _describe(self, values: Image, offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-        # Sums of fractions depend on the order of the pixels, which depends on the blocks.
-        ordered = values.dtype.kind == "f"
+        # Sums of fractions and of large numbers depend on the order of the pixels, which depends on the blocks.
+        ordered = values.dtype.kind == "f" or values.dtype.itemsize == 8 or "std" in self._statistics
         return describe_values(values, offsets, self._quantiles, ordered)[:, :, self._columns]
 
 
 def _native(image: Image) -> Image:
     """Return the pixels contiguous, in this machine's byte order, and of a type that compiled loops can add."""
-    dtype = np.dtype(np.float32) if image.dtype == np.float16 else image.dtype.newbyteorder("=")
+    native = image.dtype.newbyteorder("=")
+    dtype = np.dtype(np.float32) if native == np.float16 else native
     return np.ascontiguousarray(image, dtype)

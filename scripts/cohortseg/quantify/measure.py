@@ -39,8 +39,13 @@ class Wanted:
 
     def columns(self) -> list[str]:
         """Return the names of the columns, those of the first channel first."""
-        measured = prefixes(self.statistics, self.percentiles)
-        return [f"{prefix}_{name}" for name in channel_names(self.channels, self.names) for prefix in measured]
+        names = channel_names(self.channels, self.names)
+        while True:
+            columns = [f"{prefix}_{name}" for name in names for prefix in prefixes(self.statistics, self.percentiles)]
+            if len({column.casefold() for column in columns}) == len(columns):
+                return columns
+            # Such as p2_5 of A, and p2 of a channel that is called 5_A.
+            names = [f"{name}_{channel}" for channel, name in zip(self.channels, names, strict=True)]
 
 
 _NEEDED = ("cell_id", "geometry", "score", "touches_edge")

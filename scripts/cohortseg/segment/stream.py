@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Self
 
 import geopandas
@@ -63,9 +63,7 @@ class Task:
         """What works on the network's fields where the network leaves them."""
         if self.network.torch_device is None:
             return ON_HOST
-        from cohortseg.on_device.maths import DeviceMaths  # with torch, which takes two seconds to import
-
-        return DeviceMaths(self.network.torch_device)
+        return _maths_on(self.network.torch_device)
 
     @cached_property
     def grid(self) -> TileGrid:
@@ -100,6 +98,14 @@ class Task:
         # A shrunken image has more pixels in a window than the network's grid has: smaller cores keep them bounded.
         core_px = max(2 * halo_px, round(self.window_px * min(1.0, 2 * self.geometry.scale)))
         return plan_strips(self.geometry.network_shape, core_px=core_px, halo_px=halo_px, strip_px=_STRIP_PX)
+
+
+@cache
+def _maths_on(device: str) -> FieldMaths:
+    """Return the maths of a device, one for all images: torch has few streams, and keeps memory for each."""
+    from cohortseg.on_device.maths import DeviceMaths  # with torch, which takes two seconds to import
+
+    return DeviceMaths(device)
 
 
 def seam_lines(task: Task) -> SeamLines:

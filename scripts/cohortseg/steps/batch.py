@@ -4,22 +4,21 @@ Each step does what its own rule would, with the same files, log, benchmark and 
 is kept, so that a batch that runs again goes on where it ended.
 """
 
-import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
-from cohortseg.errors import CohortsegError, ImageError
+from cohortseg.errors import ImageError
 from cohortseg.steps import assemble, evaluate, overlaps, quantify, rasterise, segment, stitch
-from cohortseg.steps.batch_jobs import BatchJob, jobs_of, stamp_of
+from cohortseg.steps.batch_jobs import BatchJob, Records, describe, jobs_of, record_of
 from cohortseg.steps.job import run_job
-from cohortseg.stores.tables import read_json, write_json, write_tsv
+from cohortseg.stores.tables import write_bytes, write_json, write_tsv
 
 _LOGGER = logging.getLogger("cohortseg")
 
@@ -38,7 +37,8 @@ def main(snakemake: Any) -> None:
 
     def step() -> None:
         jobs = jobs_of(params.plan, params.samples, params.stacks)
-        run_batch(jobs, params.results_version, threads=snakemake.threads)
+        marker = manifest.parent / f"{params.batch}.running"
+        run_batch(list(jobs), params.results_version, marker, threads=snakemake.threads)
         write_json(manifest, {"samples": params.samples, "stacks": params.stacks})
         for other in manifest.parent.glob(f"{params.batch}.*.json"):
             if other != manifest:
@@ -47,8 +47,10 @@ def main(snakemake: Any) -> None:
     run_job(snakemake, step, part=params.batch)
 
 
-def run_batch(jobs: Iterable[BatchJob], version: str, *, threads: int) -> None:
+def run_batch(jobs: Sequence[BatchJob], version: str, marker: Path, *, threads: int) -> None:
     """Run the jobs one after the other, those apart that are done; one that fails does not keep the others back.
+
+    Nor does one that ends the whole process, such as an image that takes all memory: the next attempt does it last.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def run_batch(jobs: Iterable[BatchJob], version: str, *, threads: int) -> None:
         Each after those whose outputs it reads.
     version
         Of the results; another one makes everything anew.
+    marker
+        Names the job under way.
     threads
         For each job.
 
@@ -68,19 +72,23 @@ def run_batch(jobs: Iterable[BatchJob], version: str, *, threads: int) -> None:
     failed: list[str] = []
     lost: set[str] = set()
     made = kept = 0
-    for job in jobs:
+    for job in _suspect_last(jobs, marker):
+        records = Records()
         if lost.intersection(job.input_files()):
             lost |= _removed(job)
-        elif _is_done(job, version):
+        elif records.says_done(job, version):
             kept += 1
         else:
             outputs = _removed(job)
+            write_bytes(marker, job.label.encode())
+            _LOGGER.info("%s of %s", job.rule, job.name)
             if _succeeds(job, mains[job.rule], threads):
-                _keep(job, version)
+                write_json(record_of(job), {**records.of(job), job.label: describe(job, version)})
                 made += 1
             else:
                 failed.append(f"{job.rule} of {job.name}")
                 lost |= outputs
+    marker.unlink(missing_ok=True)
     _LOGGER.info("%d steps were done now, %d before", made, kept)
     if failed:
         raise ImageError(
@@ -88,6 +96,26 @@ def run_batch(jobs: Iterable[BatchJob], version: str, *, threads: int) -> None:
             "what does not depend on that is done, and is kept",
             "Their logs say why. Correct the images, or take them from the sample sheet, and run again.",
         )
+
+
+def _suspect_last(jobs: Sequence[BatchJob], marker: Path) -> list[BatchJob]:
+    """Return the jobs, those of the image last at which an earlier attempt ended, which is noted for the report."""
+    ended = next((job for job in jobs if marker.is_file() and marker.read_text(encoding="utf-8") == job.label), None)
+    if ended is None:
+        return list(jobs)
+    text = (
+        f"the process ended, or was ended, during {ended.rule} of {ended.name}: it may have run out of memory or time"
+    )
+    _LOGGER.warning("%s; it is tried again after all others", text)
+    failure = record_of(ended).with_name(f"failure.{ended.rule}.json")
+    write_json(failure, {"rule": ended.rule, "error": "JobEnded", "message": text, "log": _log_of(ended)})
+    late: list[BatchJob] = []
+    lost: set[str] = set()
+    for job in jobs:
+        if job.name == ended.name or lost.intersection(job.input_files()):
+            late.append(job)
+            lost |= set(job.outputs.values())
+    return [job for job in jobs if job not in late] + late
 
 
 def _mains() -> dict[str, Callable[[Any], None]]:
@@ -121,7 +149,7 @@ def _succeeds(job: BatchJob, main: Callable[[Any], None], threads: int) -> bool:
         output=_Files(job.outputs),
         params=SimpleNamespace(**job.params),
         threads=threads,
-        log=[f"logs/{job.rule}/{job.name}.log"],
+        log=[_log_of(job)],
     )
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     try:
@@ -134,33 +162,5 @@ def _succeeds(job: BatchJob, main: Callable[[Any], None], threads: int) -> bool:
     return True
 
 
-def _record_of(job: BatchJob) -> Path:
-    return Path(next(iter(job.outputs.values()))).parent / "batch.json"
-
-
-def _key(job: BatchJob, version: str) -> Any:
-    """Return what a job's outputs depend on, as JSON would give it back."""
-    inputs = {file: stamp_of(file) for file in job.input_files()}
-    return json.loads(json.dumps({"results_version": version, "decisive": job.decisive, "inputs": inputs}))
-
-
-def _is_done(job: BatchJob, version: str) -> bool:
-    if not all(Path(file).exists() for file in [*job.input_files(), *job.outputs.values()]):
-        return False
-    return bool(_records(_record_of(job)).get(f"{job.rule}/{job.name}") == _key(job, version))
-
-
-def _keep(job: BatchJob, version: str) -> None:
-    path = _record_of(job)
-    write_json(path, {**_records(path), f"{job.rule}/{job.name}": _key(job, version)})
-
-
-def _records(path: Path) -> dict[str, Any]:
-    """Return what is known of the jobs of a folder; nothing where that is damaged, so that they run again."""
-    if not path.is_file():
-        return {}
-    try:
-        return read_json(path)
-    except CohortsegError as error:
-        _LOGGER.warning("%s; its steps are done again", error.found)
-        return {}
+def _log_of(job: BatchJob) -> str:
+    return f"logs/{job.rule}/{job.name}.log"

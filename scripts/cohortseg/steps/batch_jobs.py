@@ -1,10 +1,11 @@
-"""The jobs of a batch: what each rule would do for each of its images, as plain data.
+"""The jobs of a batch: what each rule would do for each of its images, as plain data, and which are done.
 
-Imports nothing of the engine: the plan asks for the outputs whenever the workflow is parsed.
+Imports nothing of the engine: the plan asks for all of this whenever the workflow is parsed.
 """
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ class BatchJob:
     params: Mapping[str, Any]
     decisive: Any
 
+    @property
+    def label(self) -> str:
+        """What tells it from all other jobs."""
+        return f"{self.rule}/{self.name}"
+
     def input_files(self) -> list[str]:
         """Return all inputs."""
         return [file for each in self.inputs.values() for file in ([each] if isinstance(each, str) else each)]
@@ -55,19 +61,71 @@ def jobs_of(plan: Mapping[str, Any], samples: Sequence[str], stacks: Sequence[st
 
 
 def manifest_of(
-    plan: Mapping[str, Any], batch: str, samples: Sequence[str], stacks: Sequence[str], exists: Callable[[str], bool]
+    plan: Mapping[str, Any], batch: str, samples: Sequence[str], stacks: Sequence[str], *, trusting: bool
 ) -> str:
     """Return the file that says that a batch is done.
 
-    Snakemake knows this file of a batch only. Where it is there but a result that it stands for is not, a file with the
-    next number is returned, which is not there, so that the batch runs again and makes what is missing.
+    Snakemake knows this file of a batch only. Where it is there but a result that it stands for is not, or is not what
+    the batch would make, a file with the next number is returned, which is not there, so that the batch runs again.
+
+    Parameters
+    ----------
+    trusting
+        The results are what the file says, as a job takes it that the main process has looked.
     """
     folder = Path(plan["results"], "cohort", "batches")
     numbers = [int(path.name.split(".")[1]) for path in folder.glob(f"{batch}.*.json")]
     last = max(numbers, default=1)
-    outputs = (file for job in jobs_of(plan, samples, stacks) for file in job.outputs.values())
-    whole = not numbers or all(map(exists, outputs))
+    records = Records()
+    whole = (
+        trusting
+        or not numbers
+        or all(records.says_done(job, plan["results_version"]) for job in jobs_of(plan, samples, stacks))
+    )
     return str(folder / f"{batch}.{last if whole else last + 1}.json")
+
+
+class Records:
+    """What batches made, by the folders of the results: `batch.json`, what each output depended on when it was made."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, dict[str, Any]] = {}
+
+    def of(self, job: BatchJob) -> dict[str, Any]:
+        """Return the records of a job's folder, by rule and name; none where the file is damaged."""
+        path = record_of(job)
+        if path not in self._read:
+            self._read[path] = _read(path)
+        return self._read[path]
+
+    def says_done(self, job: BatchJob, version: str) -> bool:
+        """Tell whether a job's outputs are there, and made by a batch from what its inputs and settings are now."""
+        try:
+            return bool(self.of(job).get(job.label) == describe(job, version))
+        except OSError:
+            return False
+
+
+def record_of(job: BatchJob) -> Path:
+    """Return the file that holds what is known of a job."""
+    return Path(next(iter(job.outputs.values()))).parent / "batch.json"
+
+
+def describe(job: BatchJob, version: str) -> Any:
+    """Return what a job's outputs depend on, and what they are, as JSON gives it back; OSError where one is missing."""
+    stamps = {
+        "inputs": {file: stamp_of(file) for file in job.input_files()},
+        "outputs": {file: stamp_of(file) for file in job.outputs.values()},
+    }
+    return json.loads(json.dumps({"results_version": version, "decisive": job.decisive, **stamps}))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:

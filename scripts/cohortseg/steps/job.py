@@ -56,6 +56,8 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
             _record(failure, snakemake.rule, log, error, {"message": f"{type(error).__name__}: {error}"})
             sys.exit(1)
     failure.unlink(missing_ok=True)
+    # What a batch noted of this folder is true no more; a batch itself notes its jobs afterwards.
+    (folder / "batch.json").unlink(missing_ok=True)
     for rule in supersedes:
         for superseded in find_failures(folder, rule):
             superseded.unlink(missing_ok=True)

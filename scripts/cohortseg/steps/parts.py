@@ -63,7 +63,8 @@ def _entry(sample: Sample, kept: Mapping[str, Any], trusting: bool) -> tuple[str
         stamp = None if is_url(sample.image) else stamp_of(sample.image)
     except OSError:
         stamp = None
-    if key in kept and kept[key]["stamp"] == stamp:
+    # What could not be opened, or has no stamp, is looked at anew.
+    if key in kept and stamp is not None and kept[key]["stamp"] == stamp and kept[key]["pixels"]:
         return key, kept[key]
     return key, {"stamp": stamp, "pixels": _count_pixels(sample.image, sample.segment)}
 
@@ -78,7 +79,7 @@ def _count_pixels(image: str, segment: SegmentSettings) -> int:
     try:
         with open_image(RemoteLocation(image) if is_url(image) else Path(image), PageSelection.of(segment)) as source:
             return math.prod(source.shape)
-    except CohortsegError:
+    except (CohortsegError, OSError):
         return 0
 
 

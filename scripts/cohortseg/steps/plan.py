@@ -75,7 +75,7 @@ def make_plan(
     count_planes
         How many planes a file has, for rows of which `plane` is all.
     trusting
-        Sizes of images that an earlier plan found hold.
+        What the main process found of sizes of images and of results of batches holds.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def make_plan(
         "training": plan_training(settings, exists),
         "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
     }
-    return plan | {"batches": plan_batches_of(samples, plan, exists)}
+    return plan | {"batches": plan_batches_of(samples, plan, trusting=trusting)}
 
 
 def _compare_plan(

@@ -65,13 +65,14 @@ def run(snakemake: Any, load_network: LoadNetwork) -> None:
 
 def loader() -> LoadNetwork:
     """Return what loads each network once, whatever else the settings of an image say."""
-    loaded: dict[SegmentSettings, Network] = {}
+    loaded: dict[tuple[Any, ...], Network] = {}
 
     def load(settings: SegmentSettings) -> Network:
-        named = SegmentSettings(**{name: getattr(settings, name) for name in _OF_THE_NETWORK})
-        if named not in loaded:
-            loaded[named] = Network.of(named)
-        return loaded[named]
+        sized = settings.diameter is not None or settings.diameter_um is not None  # else a size model comes along
+        key = sized, *(getattr(settings, name) for name in _OF_THE_NETWORK)
+        if key not in loaded:
+            loaded[key] = Network.of(settings)
+        return loaded[key]
 
     return load
 

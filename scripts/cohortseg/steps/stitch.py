@@ -221,11 +221,16 @@ def _z_step(
     if given is not None and stitch.override_z_step:
         return given
     stated = stated_z_step(facts, indices)
+    single = all(metadata.get("n_planes", 1) == 1 for metadata in facts)
     if given is None:
         if stated is not None:
-            _LOGGER.info("%s: z step %.4g µm, as its images' metadata say", name, stated)
+            # What a file with one plane says may be how thick that is, or nothing but a default.
+            level, advice = (logging.WARNING, "; set stitch.z_step_um to be sure") if single else (logging.INFO, "")
+            _LOGGER.log(level, "%s: z step %.4g µm, as its images' metadata say%s", name, stated, advice)
         return stated
-    if contradicts(given, stated):
+    if contradicts(given, stated) and single:
+        _LOGGER.warning("%s: z step %g µm, though its images' metadata say %.4g", name, given, stated)
+    elif contradicts(given, stated):
         raise StackError(
             f"z_step_um is {given:g}, and the metadata of the images of {name} say {stated:.4g} µm",
             f"steps within {SIZE_TOLERANCE:.0%} of one another were expected",

@@ -224,7 +224,10 @@ def _chunk_places(file: ByteFile) -> dict[bytes, int]:
     signature, place = _TAIL.unpack(file.read(file.size_bytes - _TAIL.size, _TAIL.size))
     if signature != _MAP_SIGNATURE:
         raise _unreadable(file.path.name, "it is truncated: the map of its chunks is not at its end")
-    content = file.read(*_chunk(file, place))
+    start, n_bytes = _chunk(file, place)
+    if n_bytes > FREE_BYTES:
+        raise _unreadable(file.path.name, f"the map of its chunks takes {n_bytes} bytes")
+    content = file.read(start, n_bytes)
     places, position = {}, 0
     while not content.startswith(_MAP_SIGNATURE, position):
         end = content.index(b"!", position) + 1

@@ -15,6 +15,8 @@ _LOGGER = logging.getLogger("cohortseg")
 
 # What a scratch file may take of the disk's free space: the results need some, and so do other jobs.
 _SHARE_OF_FREE = 0.25
+# Other jobs, which began when there was more, write to the same disk: below this, nothing more is kept.
+_RESERVE_BYTES = 2**30
 
 
 class Scratch:
@@ -31,6 +33,7 @@ class Scratch:
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by `close`
         self._limit_bytes = min(limit_bytes, int(_SHARE_OF_FREE * shutil.disk_usage(folder).free))
         self._end = 0
@@ -39,6 +42,10 @@ class Scratch:
     def write(self, key: Hashable, array: NDArray[Any]) -> None:
         """Keep an array, once, if there is room. A disk that is full after all ends the keeping, not the process."""
         if key in self._places or self._end + array.nbytes > self._limit_bytes:
+            return
+        if shutil.disk_usage(self._folder).free < _RESERVE_BYTES:
+            self._limit_bytes = self._end
+            _LOGGER.info("Decoded tiles are no longer kept on disk, and decoded again: %s is nearly full", self._folder)
             return
         content, done = _bytes_of(np.ascontiguousarray(array)), 0
         try:

@@ -94,7 +94,7 @@ STATISTICS = ("median", "std", "max", "sum", "mean", "min")
 
 
 @pytest.mark.parametrize("block_px", [7, 1_000])
-@pytest.mark.parametrize("dtype", ["u1", ">u2", "<i4", "f2", "f8"])
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "<i4", "u8", "f2", ">f2", "f8"])
 def test_statistics_are_those_of_numpy_over_the_whole_image(block_px: int, dtype: str) -> None:
     labels, image = scene()
     image = (image // 300 * (1 if dtype[-2] in "ui" else 0.37)).astype(dtype)
@@ -324,3 +324,9 @@ def test_a_damaged_block_is_the_image_s_own_error() -> None:
 )
 def test_columns_are_safe_and_never_alike(channels: list[int], names: list[str], columns: list[str]) -> None:
     assert Wanted(channels, names).columns() == columns
+
+
+def test_no_two_measurements_of_any_channels_have_one_name() -> None:
+    columns = Wanted([0, 1], ["A", "5_A"], ("mean",), (2, 2.5)).columns()
+    assert len(set(columns)) == 6
+    assert Wanted([0], ["A"], (), (99.99999, 100)).columns() == ["p99_99999_A", "p100_A"]

@@ -142,6 +142,16 @@ def test_a_frame_that_inflates_to_more_or_less_than_it_should(tmp_path: Path, wr
             source.read([0], PART)
 
 
+def test_a_map_of_chunks_that_would_fill_the_memory_is_not_read(
+    tmp_path: Path, write_nd2: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.nd2"
+    write_nd2(path, np.zeros((1, 1, 8, 9), np.uint16))
+    monkeypatch.setattr("cohortseg.stores.nd2.FREE_BYTES", 100)
+    with pytest.raises(ImageError, match=r"the map of its chunks takes \d+ bytes"):
+        open_image(path, FIRST_PAGE)
+
+
 def test_files_of_the_first_kind_are_refused_and_not_read_as_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.nd2").write_bytes(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
     with pytest.raises(ImageError, match=r"before NIS-Elements 3.*export it as OME-TIFF"):

@@ -51,8 +51,25 @@ def test_no_more_is_kept_than_was_allowed_nor_than_a_quarter_of_what_is_free(
         return found
 
     assert n_kept(3500) == 3
+    monkeypatch.setattr(scratch, "_RESERVE_BYTES", 1000)
     monkeypatch.setattr(scratch.shutil, "disk_usage", lambda _: SimpleNamespace(free=8100))
     assert n_kept(10**9) == 2
+
+
+def test_nothing_more_is_kept_where_others_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Scratch(tmp_path, 10**6)
+    kept.write("a", np.arange(100))
+    with monkeypatch.context() as patch, caplog.at_level(logging.INFO, "cohortseg"):
+        patch.setattr(scratch.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**29))
+        kept.write("b", np.arange(100))
+    kept.write("c", np.arange(100))
+    assert kept.read("a") is not None
+    assert kept.read("b") is None
+    assert kept.read("c") is None
+    assert caplog.text.count("is nearly full") == 1
+    kept.close()
 
 
 def test_the_file_has_no_name_that_a_killed_job_could_leave(tmp_path: Path) -> None:
