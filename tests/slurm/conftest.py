@@ -66,6 +66,11 @@ def config_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def _heed_interrupts() -> None:
+    """Have the program that is started end at Ctrl-C, also where the tests run in the background and ignore that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class SlurmCohort:
     """A cohort in a folder of its own, and Snakemake at the root of the repository that runs it on the cluster."""
@@ -105,7 +110,7 @@ class SlurmCohort:
         with (self.folder / "snakemake.out").open("a", encoding="utf-8") as out:
             running = subprocess.Popen(
                 self.command(*arguments), cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=_heed_interrupts,
             )  # fmt: skip
         self.launched.append(running)
         return running
