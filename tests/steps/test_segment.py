@@ -294,3 +294,18 @@ def test_modality_percentiles_diameter_and_cells_decode_each_tile_once_with_a_sc
     assert 1 <= decoded <= 1.2 if scratch_gb else decoded > 2.5
     assert geopandas.read_parquet(tmp_path / "polygons.parquet")["area_px"].size > 100
     assert {path.name for path in tmp_path.iterdir()} == {"image.tif", "polygons.parquet", "metadata.json"}
+
+
+def test_a_network_is_loaded_once_but_for_what_its_files_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[SegmentSettings] = []
+    monkeypatch.setattr(segment.Network, "of", seen.append)
+    load = segment.loader()
+    given = [
+        SegmentSettings(diameter=20.0),
+        SegmentSettings(diameter=30.0, invert=True),
+        SegmentSettings(diameter_um=9.0),
+    ]
+    for settings in (*given, SegmentSettings(), SegmentSettings(channels=("DAPI",)), SegmentSettings(model="cyto3")):
+        load(settings)
+    # Without a diameter a size model comes along.
+    assert seen == [given[0], SegmentSettings(), SegmentSettings(model="cyto3")]

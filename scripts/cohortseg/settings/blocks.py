@@ -109,10 +109,11 @@ class QuantifySettings(FrozenModel):
 
     channels: Channels | None = setting(None, "Channels whose intensity is measured; null: all of them.")
     statistics: Annotated[tuple[Statistic, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
-        ("mean",), "What is measured of each channel: mean, median, sum, std, min, max."
+        ("mean",),
+        "What is measured of each channel: mean, median, sum, std, min, max; the columns are mean_<channel> and so on.",
     )
     percentiles: Annotated[tuple[Percentile, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
-        (), "Percentiles that are measured of each channel, such as [5, 95].", unit="%"
+        (), "Percentiles that are measured of each channel: [5, 97.5] gives p5_<channel> and p97_5_<channel>.", unit="%"
     )
 
 
