@@ -125,7 +125,7 @@ def needs_gpu(wildcards):
 
 
 def segmenting_mb(wildcards, attempt):
-    """Return the memory of a job that runs the network: the image's size plays no part, but for files read whole."""
+    """Return the memory of a job that runs the network, which does not depend on the size of the image."""
     return 8000 * attempt
 
 
