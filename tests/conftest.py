@@ -1,5 +1,6 @@
 """Fixtures for the whole suite."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 from hypothesis import settings
 from numpy.typing import NDArray
+from playwright.sync_api import Browser, sync_playwright
 
 # The first example of a test may compile a kernel.
 settings.register_profile("cohortseg", deadline=None)
@@ -46,6 +48,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real images (shared/data beside the project) are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Return a headless Chromium, the system's, or skip where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        # Chromium's sandbox does not start for root, as which containers run; it opens our own pages only.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def textured_cells(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:

@@ -28,6 +28,9 @@ RANKS = {
     "quantify": 3,
     "train": 3,
     "evaluate": 3,
+    "quality": 3,
+    "exports": 3,
+    "viewer": 4,
     "report": 4,
     "steps": 5,
     "api": 5,
@@ -98,7 +101,7 @@ def test_only_the_rooms_of_torch_import_neural_libraries(module: Path) -> None:
 def test_everything_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["microscopes"], *extras["remote"]]
+    requirements = [*project["dependencies"], *extras["exports"], *extras["microscopes"], *extras["remote"]]
     declared = {re.split(r"[^A-Za-z0-9-]", requirement)[0] for requirement in requirements}
     packages = {
         "yaml": "pyyaml",
