@@ -50,9 +50,12 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return a headless Chromium, the system's, or skip where there is none."""
+    """Return a headless Chromium, the system's, or skip where there is none.
+
+    Of one module: while it is open, an event loop runs in this thread, and other tests start their own.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
