@@ -128,11 +128,12 @@ def job(tmp_path: Path) -> Callable[..., Any]:
         class Files(list[str]):
             """A list whose entries have names too."""
 
+        none: dict[str, Any] = {"intensities": [], "nuclei": [], "nuclei_metadata": []}
         files = Files(outputs.values())
         vars(files).update(outputs)
         return SimpleNamespace(
             rule=rule,
-            input=SimpleNamespace(**{"intensities": [], **{name: str(path) for name, path in input.items()}}),
+            input=SimpleNamespace(**none | {name: str(path) for name, path in input.items()}),
             output=files,
             params=SimpleNamespace(**{"url": None, **params}),
             threads=1,

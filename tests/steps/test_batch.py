@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from cohortseg.errors import ImageError, SettingsError
@@ -106,6 +107,50 @@ def test_what_changes_is_made_again_with_what_depends_on_it(cohort: Path) -> Non
     before = times(plan)
     run(planned(stitch={"num_process": 0, "z_step_um": 2, "iou_threshold": 0.3}))
     assert changed(before, times(plan)) == lone
+
+
+def with_nuclei(cohort: Path) -> None:
+    """Add a row before all others: the cells of z0 measured with nuclei that are those of `lone`, an image alike."""
+    sheet = cohort / "samples.tsv"
+    header, *rows = sheet.read_text(encoding="utf-8").splitlines()
+    cells = "cells\timages/lone.tif\t\t\t0.5\t"
+    lines = [f"{header}\tnuclei", f"{cells}\tlone", *(f"{row}\t" for row in rows)]
+    sheet.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_cells_are_measured_with_nuclei_that_come_later_in_the_sheet(cohort: Path) -> None:
+    with_nuclei(cohort)
+    measured = {"csv": True, "neighbours_px": 30.0}
+    plan = planned(quantify=measured)
+    (batch,) = (each for each in plan["batches"].values() if "cells" in each["samples"])
+    assert batch["samples"] == ["cells", "lone"]
+    done = list(jobs_of(plan, batch["samples"], batch["stacks"]))
+    run_batch(done, RESULTS_VERSION, MARKER, threads=1)
+    (quantify,) = (job for job in done if job.label == "quantify/cells")
+    assert {"results/lone/polygons.parquet", "results/lone/metadata.json"} < set(quantify.input_files())
+    assert set(quantify.outputs) == {"cells", "preview", "csv", "neighbours"}
+    table = pd.read_parquet(cohort / "results" / "cells" / "cells.parquet")
+    assert table["nucleus_id"].tolist() == table["cell_id"].tolist(), "one image: each cell is its own nucleus"
+    assert "nucleus_id" not in pd.read_parquet(cohort / "results" / "lone" / "cells.parquet").columns
+    before = {job.label: Path(job.outputs["cells"]).stat().st_mtime_ns for job in done if job.rule == "quantify"}
+    (cohort / "results" / "lone" / "polygons.parquet").touch()
+    run_batch(done, RESULTS_VERSION, MARKER, threads=1)
+    after = {job.label: Path(job.outputs["cells"]).stat().st_mtime_ns for job in done if job.rule == "quantify"}
+    assert all(after[label] != before[label] for label in after), "other nuclei are another measurement"
+
+
+def test_nuclei_that_fail_cost_the_cells_their_measurements_only(cohort: Path) -> None:
+    with_nuclei(cohort)
+    plan = planned()
+    image = cohort / "images" / "lone.tif"
+    cells = cohort / "images" / "cells.tif"
+    cells.write_bytes(image.read_bytes())
+    image.write_bytes(image.read_bytes()[:2000])
+    plan["samples"]["cells"]["image"] = "images/cells.tif"
+    with pytest.raises(ImageError, match=r"^segment of lone failed"):
+        run_batch(list(jobs_of(plan, ["cells", "lone"], [])), RESULTS_VERSION, MARKER, threads=1)
+    assert (cohort / "results" / "cells" / "mask.zarr").is_dir()
+    assert not (cohort / "results" / "cells" / "cells.parquet").exists()
 
 
 def test_a_bad_plane_costs_itself_and_its_stack_only(cohort: Path) -> None:

@@ -186,6 +186,36 @@ def test_small_images_share_batches_and_stacks_stay_whole(folder: Path) -> None:
     assert make_plan(CONFIG)["batches"] == {}
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [["a"], ["b"], ["dapi", "c", "d"]]),
+        ({"dapi": "1"}, [["a", "b"]]),
+        ({"d": "1"}, [["a", "b"]]),
+    ],
+)
+def test_cells_and_their_nuclei_share_a_batch_or_none(
+    folder: Path, changes: dict[str, str], expected: list[list[str]]
+) -> None:
+    nuclei = {"c": "dapi", "d": "dapi"}
+    names = ("a", "dapi", "b", "c", "d")
+    rows = (f"{name}\t../a.tif\t{nuclei.get(name, '')}\t{changes.get(name, '')}" for name in names)
+    sheet_of(folder, "sample\timage\tnuclei\tbatch", *rows)
+    plan = make_plan(CONFIG | {"batch": 3})
+    assert sorted(batch["samples"] for batch in plan["batches"].values()) == expected
+    assert [plan["samples"][name]["nuclei"] for name in ("a", "c")] == [None, "dapi"]
+
+
+def test_stacks_of_cells_and_of_their_nuclei_share_a_batch(folder: Path) -> None:
+    rows = (f"{kind}{z}\t../a.tif\t{kind}\t{z}\t{f'n{z}' if kind == 'c' else ''}" for z in (1, 2) for kind in "cnx")
+    sheet_of(folder, "sample\timage\tstack\tz_index\tnuclei", *rows)
+    batches = make_plan(CONFIG | {"batch": 4})["batches"].values()
+    assert [(batch["samples"], batch["stacks"]) for batch in batches] == [
+        (["c1", "n1", "c2", "n2"], ["c", "n"]),
+        (["x1", "x2"], ["x"]),
+    ]
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_batch_cannot_wait_for_the_cohort() -> None:
     with pytest.raises(SettingsError, match=r"^batch is above 1 and normalise\.policy is cohort"):

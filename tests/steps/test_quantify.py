@@ -3,23 +3,28 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import geopandas
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import tifffile
+from scipy.ndimage import minimum_filter
 
 from cohortseg.arrays import Box
-from cohortseg.errors import ChannelError, ImageError
+from cohortseg.errors import ChannelError, ImageError, SettingsError
 from cohortseg.networks import Network
 from cohortseg.settings import QuantifySettings, Settings
+from cohortseg.shapes import polygonise
 from cohortseg.steps import quantify
 from cohortseg.steps.planes import label_reader
 from cohortseg.steps.quantify import quantify_file
 from cohortseg.steps.segment import segment_file
+from cohortseg.stores.polygons import PolygonWriter
 
 
 def measured(
@@ -132,3 +137,90 @@ def test_unusual_images_are_measured_and_drawn(
     assert len(cells) == n_cells
     n_channels = {"same names": 2, "no values": 1, "rgb": 3}[pixels]
     assert sum(name.startswith("mean_") for name in cells.columns) == n_channels
+
+
+def test_a_table_has_its_neighbours_and_its_text_beside_it(sample: Any, tmp_path: Path) -> None:
+    settings = QuantifySettings(statistics=("mean", "std"), neighbours_um=14.0, csv=True)
+    cells, _ = measured(sample.image, sample, tmp_path, settings)
+    places = cells[["centroid_x", "centroid_y"]].to_numpy()
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    assert cells["n_neighbours"].tolist() == ((apart <= 28).sum(axis=1) - 1).tolist(), "0.5 µm a pixel"
+    pairs = pd.read_parquet(tmp_path / "neighbours.parquet")
+    assert list(pairs.columns) == ["cell_id", "neighbour_id", "distance_px"]
+    assert len(pairs) == cells["n_neighbours"].sum() / 2 > 0
+    text = pd.read_csv(tmp_path / "cells.csv", dtype=cells.dtypes.to_dict(), float_precision="round_trip")
+    pd.testing.assert_frame_equal(text, cells, check_exact=True)
+    header = (tmp_path / "cells.csv").read_bytes().split(b"\n")[0].decode()
+    assert header == ",".join(cells.columns)
+
+
+def test_nothing_is_there_that_is_not_asked_for(sample: Any, tmp_path: Path) -> None:
+    measured(sample.image, sample, tmp_path, QuantifySettings(neighbours_px=3.0, csv=True))
+    assert len(list(tmp_path.iterdir())) == 4
+    measured(sample.image, sample, tmp_path, QuantifySettings())
+    assert {path.name for path in tmp_path.iterdir()} == {"cells.parquet", "preview.png"}
+
+
+def test_a_distance_in_um_needs_the_size_of_a_pixel(sample: Any, tmp_path: Path) -> None:
+    facts = json.loads(sample.metadata.read_text())
+    metadata = tmp_path / "metadata.json"
+    metadata.write_text(json.dumps({**facts, "pixel_size_um": None}))
+    with pytest.raises(SettingsError, match=r"neighbours_um is set, and the size of a pixel of image\.ome\.tif is not"):
+        measured(
+            sample.image,
+            SimpleNamespace(polygons=sample.polygons, metadata=metadata),
+            tmp_path,
+            QuantifySettings(neighbours_um=5),
+        )
+
+
+def test_cells_are_measured_with_the_nuclei_of_another_sample(
+    sample: Any, job: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantify, "_BLOCK_PX", 64)
+    labels = label_reader(sample.polygons)(Box(0, 0, *sample.pixels.shape))
+    within = (minimum_filter(labels, 7) == labels) & (labels > 0) & (labels < labels.max())
+    inner = np.where(within, labels + 1000, 0).astype(np.uint32)
+    polygons = tmp_path / "nuclei.parquet"
+    made = polygonise(inner).assign(area_px=1, score=0.5, flow_error=0.0, touches_edge=False)
+    with PolygonWriter(polygons, shape=(150, 190)) as writer:
+        writer.append(made.assign(centroid_x=made.centroid.x, centroid_y=made.centroid.y))
+    files = {"image": sample.image, "polygons": sample.polygons, "metadata": sample.metadata}
+    snakemake = job(
+        "quantify",
+        input={**files, "nuclei": polygons, "nuclei_metadata": sample.metadata},
+        output={"cells": "cells.parquet", "preview": "preview.png"},
+        settings={"quantify": {"channels": ["CD45"]}, "report": {"thumbnail_px": 96}},
+    )
+    quantify.main(snakemake)
+    cells = pd.read_parquet(snakemake.output.cells).set_index("cell_id")
+    image = tifffile.imread(sample.image)[1]
+    assert cells["n_nuclei"].tolist() == [1] * (len(cells) - 1) + [0]
+    for number, cell in cells.iterrows():
+        nucleus, cytoplasm = inner == 1000 + number, (labels == number) & (inner == 0)
+        if nucleus.any():
+            assert cell["nucleus_id"] == 1000 + number
+            assert cell["mean_nucleus_CD45"] == pytest.approx(image[nucleus].mean())
+        else:
+            assert pd.isna(cell["nucleus_id"])
+            assert pd.isna(cell["mean_nucleus_CD45"])
+        assert cell["nucleus_area_px"] == nucleus.sum()
+        assert cell["mean_cytoplasm_CD45"] == pytest.approx(image[cytoplasm].mean())
+    assert pq.read_schema(snakemake.output.cells).field("nucleus_id").type == "int64"
+
+
+def test_nuclei_of_an_image_of_another_size_are_refused(sample: Any, tall: Any, tmp_path: Path) -> None:
+    with pytest.raises(
+        ImageError, match=r"the image of the nuclei, .*image\.ome\.tif, is 420 x 200 px; that of the cells"
+    ):
+        quantify_file(
+            sample.image,
+            sample.polygons,
+            sample.metadata,
+            cells=tmp_path / "cells.parquet",
+            preview=tmp_path / "preview.png",
+            settings=QuantifySettings(),
+            thumbnail_px=64,
+            nuclei=(tall.polygons, tall.metadata),
+        )
+    assert not list(tmp_path.iterdir())

@@ -42,7 +42,9 @@ def make_job(rule: str, cohort: Path, results: Path) -> Any:
     whole = settings.segment_settings().model_dump(mode="json")
     return SimpleNamespace(
         rule=rule,
-        input=SimpleNamespace(image=str(cohort / "images" / "lone.tif"), intensities=[], **made),
+        input=SimpleNamespace(
+            image=str(cohort / "images" / "lone.tif"), intensities=[], nuclei=[], nuclei_metadata=[], **made
+        ),
         output=Files(results, OUTPUTS[rule]),
         params=SimpleNamespace(sample="lone", z_index=None, url=None, settings=whole if rule == "segment" else blocks),
         threads=2,

@@ -65,6 +65,24 @@ def test_other_forms_of_the_mask_are_made_where_the_config_asks_for_them(fresh: 
     assert "MissingRuleException" in done.stdout + done.stderr
 
 
+def test_cells_wait_for_the_outlines_of_their_nuclei(fresh: Any) -> None:
+    sheet = fresh.folder / "samples.tsv"
+    lines = sheet.read_text(encoding="utf-8").splitlines()
+    named = [f"{line}\t{'lone' if line.startswith('z0') else ''}" for line in lines[1:]]
+    sheet.write_text("\n".join([f"{lines[0]}\tnuclei", *named]) + "\n", encoding="utf-8")
+    assert fresh.planned("results/z0/cells.parquet") == {("segment", "z0"), ("segment", "lone"), ("quantify", "z0")}
+    assert fresh.planned("results/z1/cells.parquet") == {("segment", "z1"), ("quantify", "z1")}
+
+
+def test_other_tables_of_cells_are_made_where_the_config_asks_for_them(fresh: Any) -> None:
+    files = "results/z0/cells.csv", "results/z0/neighbours.parquet"
+    asked = fresh.planned("--config", 'quantify={"csv": true, "neighbours_um": 12}', "--", *files)
+    assert asked == {("segment", "z0"), ("quantify", "z0")}
+    done = fresh.snakemake("--dry-run", "--config", 'quantify={"csv": true}', "--", files[1])
+    assert done.returncode
+    assert "MissingRuleException" in done.stdout + done.stderr
+
+
 def test_a_cohort_that_shares_its_intensities_is_measured_before_it_is_segmented(fresh: Any) -> None:
     jobs = fresh.planned("polygons", "--config", "normalise={policy: cohort}")
     measured = {("intensities", sample) for sample in ("z0", "z1", "lone")}

@@ -14,6 +14,7 @@ rule archive:
         MASKS,
         expand(OTHER_RESULTS, sample=SAMPLES),
         CELLS,
+        expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=PLAN["measured"].values()),
         PREVIEWS,
         STACKS,
         EVALUATIONS,

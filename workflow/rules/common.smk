@@ -216,6 +216,16 @@ def sample_file(key):
     return find
 
 
+def of_nuclei(file):
+    """Return an input function: this file of the sample whose cells are the nuclei of a sample's, or none."""
+
+    def find(wildcards):
+        nuclei = sample_plan(wildcards)["nuclei"]
+        return f"{RESULTS}/{nuclei}/{file}" if nuclei else []
+
+    return find
+
+
 def of_compared(file):
     """Return an input function: this file of every labelled sample from every compared model, or an error."""
 
@@ -281,7 +291,7 @@ def plan_of_batch(wildcards):
     """Return what of the plan the job of a batch needs."""
     batch = batch_plan(wildcards)
     parts = {"samples": batch["samples"], "stacks": batch["stacks"], "pairs": batch["stacks"]}
-    whole = {key: PLAN[key] for key in ("results", "results_version", "settings", "stitch_decisive")}
+    whole = {key: PLAN[key] for key in ("results", "results_version", "settings", "measured", "stitch_decisive")}
     return whole | {key: {name: PLAN[key][name] for name in names} for key, names in parts.items()}
 
 
@@ -290,7 +300,9 @@ def batch_decisive(wildcards):
     batch, settings = batch_plan(wildcards), PLAN["settings"]
     samples = [PLAN["samples"][name] for name in batch["samples"]]
     return {
-        "samples": [[sample["decisive"], sample["image"], sample["labels"], sample["z_index"]] for sample in samples],
+        "samples": [
+            [sample[key] for key in ("decisive", "image", "labels", "nuclei", "z_index")] for sample in samples
+        ],
         "rasterise": settings["rasterise"],
         "quantify": [settings["quantify"], settings["report"]["thumbnail_px"]],
         "stitch": PLAN["stitch_decisive"] if batch["stacks"] else None,

@@ -1,4 +1,4 @@
-# Shape and intensity of each cell of one sample, and its picture for the report.
+# Shape, intensity and neighbours of each cell of one sample, and its picture for the report.
 
 
 rule quantify:
@@ -6,7 +6,10 @@ rule quantify:
         polygons=f"{RESULTS}/{{sample}}/polygons.parquet",
         metadata=f"{RESULTS}/{{sample}}/metadata.json",
         image=sample_file("image"),
+        nuclei=of_nuclei("polygons.parquet"),
+        nuclei_metadata=of_nuclei("metadata.json"),
     output:
+        **{name: f"{RESULTS}/{{sample}}/{file}" for name, file in PLAN["measured"].items()},
         cells=f"{RESULTS}/{{sample}}/cells.parquet",
         preview=f"{RESULTS}/{{sample}}/preview.png",
     log:

@@ -42,6 +42,7 @@ def gather_values(
     places
         (n,) all -1, and so again afterwards: scratch, kept from block to block since it is large.
     """
+    labels = np.ascontiguousarray(labels)  # one compiled loop for blocks and for parts of them
     most = min(labels.size, cell_ids.size)
     rows, counts = np.empty(most, np.int64), np.zeros(most, np.int64)
     n_rows, unknown = _count(labels, cell_ids, places, rows, counts)

@@ -12,11 +12,6 @@ from cohortseg.kernels.values import MOMENTS, describe_values, gather_values
 MEDIAN = "median"
 
 
-def prefixes(statistics: Sequence[str], percentiles: Sequence[float]) -> list[str]:
-    """Return how the columns of a channel begin: `statistics`, then p5 for the percentile 5, p2_5 for 2.5."""
-    return [*statistics, *(f"p{percentile:.12g}".replace(".", "_") for percentile in percentiles)]
-
-
 class Intensities:
     """What is known so far of the intensities of some cells.
 
@@ -52,7 +47,9 @@ class Intensities:
         first = len(known) if MEDIAN in statistics else len(MOMENTS)
         self._columns = [*map(known.index, statistics), *range(first, first + len(percentiles))]
         self.found = np.full((len(cell_ids), n_channels, len(self._columns)), np.nan)
-        """(n, channel, measurement) float64, in the order of `prefixes`; NaN for cells without a pixel so far."""
+        """(n, channel, measurement) float64, ordered as `Wanted.prefixes`; NaN for cells without a pixel so far."""
+        self.pixels = np.zeros(len(cell_ids), np.int64)
+        """(n,) how many pixels each cell has had so far."""
 
     def add(self, block: int, labels: Labels, image: Image) -> None:
         """Add a block: its number, labels (h, w) uint32 and pixels (channel, h, w) of any real type.
@@ -62,13 +59,14 @@ class Intensities:
         TableError
             If a label is none of the cells.
         """
-        pixels = gather_values(labels, _native(image), self._cell_ids, self._places)
+        pixels = gather_values(labels, native(image), self._cell_ids, self._places)
         if isinstance(pixels, int):
             raise TableError(
                 f"the labels have a cell {pixels} that the table of cells has not",
                 "labels and table come from one segmentation",
                 "Segment the sample again.",
             )
+        self.pixels[pixels.rows] += np.diff(pixels.offsets)
         described = self._describe(pixels.values, pixels.offsets)
         for i, row in enumerate(pixels.rows.tolist()):
             if self._last_blocks[row] == block and row not in self._waiting:
@@ -89,8 +87,12 @@ class Intensities:
         return describe_values(values, offsets, self._quantiles, ordered)[:, :, self._columns]
 
 
-def _native(image: Image) -> Image:
-    """Return the pixels contiguous, in this machine's byte order, and of a type that compiled loops can add."""
-    native = image.dtype.newbyteorder("=")
-    dtype = np.dtype(np.float32) if native == np.float16 else native
-    return np.ascontiguousarray(image, dtype)
+def native_dtype(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+    """Return the type in this machine's byte order, one that compiled loops can add: float32 for float16."""
+    native = dtype.newbyteorder("=")
+    return np.dtype(np.float32) if native == np.float16 else native
+
+
+def native(image: Image) -> Image:
+    """Return the pixels contiguous and of their `native_dtype`."""
+    return np.ascontiguousarray(image, native_dtype(image.dtype))

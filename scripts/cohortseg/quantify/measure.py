@@ -1,9 +1,6 @@
 """One table of measurements from a segmentation and its image, streamed by blocks."""
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import geopandas as gpd
 import numpy as np
@@ -13,40 +10,15 @@ from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import TableError
-from cohortseg.kernels.measure import add_sums, empty_sums
-from cohortseg.quantify.intensity import Intensities, prefixes
+from cohortseg.kernels.measure import Sums, add_sums, empty_sums
+from cohortseg.quantify.background import ImageBackground
+from cohortseg.quantify.compartments import Compartments
+from cohortseg.quantify.nuclei import link_nuclei
+from cohortseg.quantify.parts import PartReader
 from cohortseg.quantify.shape import describe_shape
+from cohortseg.quantify.wanted import Wanted
 from cohortseg.stores.source import ImageSource
 from cohortseg.tiling.blocks import blocks
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is measured of an image's channels.
-
-    Parameters
-    ----------
-    channels, names
-        Which channels, and the name of each.
-    statistics, percentiles
-        What of each; see `quantify.intensity.Intensities`.
-    """
-
-    channels: Sequence[int]
-    names: Sequence[str]
-    statistics: Sequence[str] = ("mean",)
-    percentiles: Sequence[float] = ()
-
-    def columns(self) -> list[str]:
-        """Return the names of the columns, those of the first channel first."""
-        names = channel_names(self.channels, self.names)
-        while True:
-            columns = [f"{prefix}_{name}" for name in names for prefix in prefixes(self.statistics, self.percentiles)]
-            if len({column.casefold() for column in columns}) == len(columns):
-                return columns
-            # Such as p2_5 of A, and p2 of a channel that is called 5_A.
-            names = [f"{name}_{channel}" for channel, name in zip(self.channels, names, strict=True)]
-
 
 _NEEDED = ("cell_id", "geometry", "score", "touches_edge")
 
@@ -59,6 +31,7 @@ def measure_cells(
     *,
     block_px: int,
     pixel_size_um: float | None,
+    read_nuclei: Callable[[Box], Labels] | None = None,
 ) -> pd.DataFrame:
     """Measure every cell of an image.
 
@@ -76,6 +49,8 @@ def measure_cells(
         Side of the blocks that are read at a time.
     pixel_size_um
         Side of a pixel, None where not known.
+    read_nuclei
+        Gives the labels of the nuclei of any box; None where only cells were segmented.
 
     Returns
     -------
@@ -88,6 +63,15 @@ def measure_cells(
         in its name replaced, and its index appended where two would be the same. They are numpy's, of all pixels of the
         cell; NaN where a pixel is.
 
+        With nuclei, also `nucleus_id` and `n_nuclei` as `NucleusLinks` has them, and for each channel
+        `mean_nucleus_<channel>` of the cell's pixels in its own nuclei and `mean_cytoplasm_<channel>` of those in no
+        nucleus, and so on; with rings `mean_ring_<channel>`, as `ring_labels` defines them. All these are NaN where
+        there is no such pixel, and `nucleus_area_px`, `cytoplasm_area_px` and `ring_area_px` say how many there are.
+
+        With a background `background_<channel>`, which was subtracted: `image`, the median of the channel over all
+        pixels outside of cells, nuclei and rings; `ring`, the median of the cell's ring, whose own columns stay as
+        they are.
+
     Raises
     ------
     TableError
@@ -97,59 +81,41 @@ def measure_cells(
     """
     polygons = _checked(polygons)
     geometries = np.asarray(polygons["geometry"])
-    cell_ids = polygons["cell_id"].to_numpy().astype(np.uint32)
+    cell_ids, bounds = polygons["cell_id"].to_numpy().astype(np.uint32), shapely.bounds(geometries)
     sums = empty_sums(cell_ids, _anchors(geometries))
-    last = _last_blocks(geometries, source.shape, block_px)
-    intensities = Intensities(cell_ids, last, len(wanted.channels), wanted.statistics, wanted.percentiles)
-    for number, box in enumerate(blocks(source.shape, block_px) if len(polygons) else ()):
-        labels = _labels_with_rim(read_labels, box, source.shape)
-        if labels[1:-1, 1:-1].any():  # else the image is not even read
-            add_sums(labels, (box.y0, box.x0), sums)
-            intensities.add(number, labels[1:-1, 1:-1], source.read(wanted.channels, box))
-        intensities.end(number)
+    links = None if read_nuclei is None else link_nuclei(read_labels, read_nuclei, source.shape, block_px)
+    reader = PartReader(read_labels, read_nuclei, links, source.shape, wanted.ring_px)
+    compartments = Compartments(cell_ids, bounds, source.shape, block_px, wanted, nuclei=links is not None)
+    background = ImageBackground(len(wanted.channels), source.dtype) if wanted.background == "image" else None
+    boxes = list(blocks(source.shape, block_px)) if len(polygons) else []
+    for number, box in enumerate(boxes):
+        parts = reader.read(box)
+        if background is not None or parts.occupied():  # else the image is not even read
+            add_sums(parts.rimmed, (box.y0, box.x0), sums)
+            image = source.read(wanted.channels, box)
+            compartments.add(number, parts.labels, image)
+            if background is not None:
+                background.add(image, parts.outside())
+        compartments.end(number)
+    while background is not None and background.next_pass():
+        for box in boxes:
+            background.add(source.read(wanted.channels, box), reader.read(box).outside())
+    cells = _shapes(polygons, sums, pixel_size_um)
+    linked = None if links is None else links.of_cells(cell_ids)
+    found = compartments.table(None if background is None else background.result())
+    return pd.concat([cells, linked, found], axis=1)
+
+
+def _shapes(polygons: gpd.GeoDataFrame, sums: Sums, pixel_size_um: float | None) -> pd.DataFrame:
+    """Return what is known of each cell without the image."""
     table = describe_shape(sums)
     table.insert(0, "cell_id", polygons["cell_id"].to_numpy().astype(np.int64))
     pixel_um2 = np.nan if pixel_size_um is None else pixel_size_um**2
     table.insert(2, "area_um2", table["area_px"] * pixel_um2)
-    table["solidity"] = _solidity(geometries)
+    table["solidity"] = _solidity(np.asarray(polygons["geometry"]))
     table["touches_edge"] = polygons["touches_edge"].to_numpy()
     table["score"] = polygons["score"].to_numpy()
-    columns = wanted.columns()
-    found = intensities.found.reshape(len(cell_ids), len(columns))
-    return table.assign(**dict(zip(columns, found.T, strict=True)))
-
-
-def channel_names(channels: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Return the name of each channel for its columns: safe to write in a formula, and no two alike."""
-    safe = [re.sub(r"\W+", "_", name).strip("_") or str(channel) for channel, name in zip(channels, names, strict=True)]
-    uses = Counter(name.casefold() for name in safe)
-    taken: set[str] = set()
-    columns = []
-    for channel, name in zip(channels, safe, strict=True):
-        unique = f"{name}_{channel}" if uses[name.casefold()] > 1 else name
-        while unique.casefold() in taken:
-            unique = f"{unique}_{channel}"
-        taken.add(unique.casefold())
-        columns.append(unique)
-    return columns
-
-
-def _labels_with_rim(read_labels: Callable[[Box], Labels], box: Box, shape: tuple[int, int]) -> Labels:
-    """Return the labels of a block with one pixel more on each side, 0 beyond the image."""
-    rim = box.grown(1, shape)
-    labels = np.zeros((box.height + 2, box.width + 2), np.uint32)
-    labels[rim.shifted(1 - box.y0, 1 - box.x0).slices] = read_labels(rim)
-    return labels
-
-
-def _last_blocks(geometries: NDArray[np.object_], shape: tuple[int, int], block_px: int) -> NDArray[np.int64]:
-    """Return the number, in raster order, of the last block that each polygon's bounds meet; 0 for an empty one."""
-    _, _, x1, y1 = shapely.bounds(geometries).T
-    last = [
-        np.clip(np.ceil(np.nan_to_num(end)) - 1, 0, side - 1) // block_px
-        for end, side in zip((y1, x1), shape, strict=True)
-    ]
-    return np.asarray(last[0] * -(-shape[1] // block_px) + last[1], np.int64)
+    return table
 
 
 def _anchors(geometries: NDArray[np.object_]) -> NDArray[np.int64]:

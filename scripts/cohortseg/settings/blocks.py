@@ -104,6 +104,10 @@ class RasteriseSettings(FrozenModel):
         return self
 
 
+OTHER_TABLES = {"csv": "cells.csv", "neighbours": "neighbours.parquet"}
+"""The files that may be beside cells.parquet, by what they hold."""
+
+
 class QuantifySettings(FrozenModel):
     """What is measured in each cell."""
 
@@ -115,6 +119,42 @@ class QuantifySettings(FrozenModel):
     percentiles: Annotated[tuple[Percentile, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
         (), "Percentiles that are measured of each channel: [5, 97.5] gives p5_<channel> and p97_5_<channel>.", unit="%"
     )
+    ring_px: int | None = setting(
+        None,
+        "Also measure the pixels of no cell that are at most so far from a cell and nearest to it: "
+        "mean_ring_<channel> and so on; null: no ring.",
+        unit="px",
+        ge=1,
+        le=256,
+    )
+    background: Literal["image", "ring"] | None = setting(
+        None,
+        "What is subtracted from all but std, of each channel: image, its median outside of cells, nuclei and rings; "
+        "ring, its median in the cell's ring, which needs ring_px; null: nothing.",
+    )
+    neighbours_px: float | None = setting(
+        None,
+        "Count the cells whose centroids are at most so far away, and list the pairs in neighbours.parquet; null: not.",
+        unit="px",
+        gt=0,
+    )
+    neighbours_um: float | None = setting(
+        None, "The same in micrometres, in place of neighbours_px; needs the pixel size.", unit="µm", gt=0
+    )
+    csv: bool = setting(False, "Also write cells.csv: the table of cells as text.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.background == "ring" and self.ring_px is None:
+            raise PydanticCustomError("ring", "Input should have ring_px where background is ring")
+        if self.neighbours_px is not None and self.neighbours_um is not None:
+            raise PydanticCustomError("neighbours", "Input should have neighbours_px or neighbours_um, not both")
+        return self
+
+    def others(self) -> dict[str, str]:
+        """Return those of `OTHER_TABLES` that are asked for."""
+        asked = {"csv": self.csv, "neighbours": (self.neighbours_px or self.neighbours_um) is not None}
+        return {name: file for name, file in OTHER_TABLES.items() if asked[name]}
 
 
 class StitchSettings(FrozenModel):

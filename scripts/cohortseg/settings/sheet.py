@@ -42,6 +42,8 @@ class Sample:
         Unique name.
     image, labels
         Absolute paths, or the URL, of the image and, where known, the path of its ground truth.
+    nuclei
+        The sample whose cells are the nuclei of this one's.
     stack, z_index
         The 3D stack that the image is a plane of, and its position there; both or neither.
     segment
@@ -57,6 +59,7 @@ class Sample:
     stack: str | None
     z_index: int | None
     labels: str | None
+    nuclei: str | None
     segment: SegmentSettings
     scatter: Scatter
     batch: int
@@ -117,6 +120,12 @@ class SheetColumns(FrozenModel):
     labels: str | None = Field(
         default=None, min_length=1, description="Ground truth, a label image; relative to the sheet or absolute."
     )
+    nuclei: str | None = Field(
+        default=None,
+        pattern=NAME_PATTERN,
+        description="The sample, another row with an image of the same size, whose cells are the nuclei of this row's: "
+        "they are measured apart.",
+    )
 
 
 _OVERRIDES = tuple(name for name in SheetColumns.model_fields if name in SegmentSettings.model_fields)
@@ -162,6 +171,7 @@ def parse_sheet(
             samples.append((row.line, sample))
         found += [(row.line, text) for text in wrong]
     found += repeated_names(rows) + _repeated_samples(samples) + _repeated_planes(samples)
+    found += _nuclei_faults(rows, samples)
     refuse_faults(settings.samples, rows, found, list(SheetColumns.model_fields))
     return tuple(sample for _, sample in samples)
 
@@ -219,6 +229,7 @@ def _parse_row(
         stack=columns.stack,
         z_index=columns.z_index,
         labels=absolute.get("labels"),
+        nuclei=columns.nuclei,
         segment=segment,
         scatter=settings.scatter if columns.scatter is None else columns.scatter,
         batch=settings.batch if columns.batch is None else columns.batch,
@@ -262,6 +273,7 @@ def _expand(sample: Sample, count_planes: CountPlanes) -> tuple[Sequence[Sample]
             sample=f"{sample.sample}_z{z_index:0{width}d}",
             stack=stack,
             z_index=z_index,
+            nuclei=sample.nuclei and f"{sample.nuclei}_z{z_index:0{width}d}",
             segment=sample.segment.model_copy(update={"plane": z_index}),
         )
         for z_index in range(number)
@@ -310,3 +322,47 @@ def _repeated_planes(samples: Sequence[tuple[int, Sample]]) -> list[tuple[int, s
             text = f"z_index {sample.z_index} of stack '{sample.stack}' is already used by row {earlier}"
             faults.setdefault((line, "plane"), text)
     return [(line, text) for (line, _), text in faults.items()]
+
+
+def _nuclei_faults(rows: Sequence[Row], samples: Sequence[tuple[int, Sample]]) -> list[tuple[int, str]]:
+    """Return line and fault of each row whose `nuclei` cannot be those of its cells, once a line."""
+    known = {sample.sample: sample for _, sample in samples}
+    # Rows of which nothing was made have faults of their own, or planes that cannot be counted now.
+    made = {line for line, _ in samples}
+    unmade = [row.values.get("sample", "") for row in rows if row.line not in made]
+    stacks: dict[str, str] = {}
+    faults: dict[int, str] = {}
+    for line, sample in samples:
+        name = sample.nuclei
+        if name is None or any(name == each or name.startswith(f"{each}_z") for each in unmade):
+            continue
+        nuclei = known.get(name)
+        fault = _missing_nuclei(name, sample, known) if nuclei is None else _wrong_nuclei(sample, nuclei)
+        if fault is None and nuclei is not None and sample.stack and nuclei.stack:
+            first = stacks.setdefault(sample.stack, nuclei.stack)
+            if first != nuclei.stack:
+                fault = f"nuclei '{name}' is of stack '{nuclei.stack}', those of other planes are of stack '{first}'"
+        if fault is not None:
+            faults.setdefault(line, fault)
+    return list(faults.items())
+
+
+def _missing_nuclei(name: str, sample: Sample, known: Mapping[str, Sample]) -> str:
+    first_plane = f"{name}_z000"
+    if first_plane in known:
+        hint = f"plane is all in its row: name one of its planes, such as {first_plane}"
+    elif sample.segment.plane is not None and sample.sample.endswith(name[name.rfind("_z") :]):
+        hint = "where plane is all, the row of the nuclei has plane all, too, and as many planes"
+    else:
+        hint = suggest(name, list(known)).strip() or "name another row"
+    return f"nuclei '{name}' is no sample of this sheet; {hint}"
+
+
+def _wrong_nuclei(sample: Sample, nuclei: Sample) -> str | None:
+    if nuclei.sample == sample.sample:
+        return "nuclei names the row itself; name the row in which the nuclei are segmented"
+    if nuclei.nuclei is not None:
+        return f"nuclei '{nuclei.sample}' has nuclei itself, '{nuclei.nuclei}'; only the cells' row names nuclei"
+    if None not in (sample.z_index, nuclei.z_index) and sample.z_index != nuclei.z_index:
+        return f"it has z_index {sample.z_index}, its nuclei '{nuclei.sample}' have z_index {nuclei.z_index}"
+    return None

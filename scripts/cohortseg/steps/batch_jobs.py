@@ -54,7 +54,8 @@ def jobs_of(plan: Mapping[str, Any], samples: Sequence[str], stacks: Sequence[st
     samples, stacks
         Those of the batch; the planes of its stacks are among its samples.
     """
-    for name in samples:
+    # Nuclei, which have none themselves, before the cells that are measured with them.
+    for name in sorted(samples, key=lambda name: plan["samples"][name]["nuclei"] is not None):
         yield from _of_sample(plan, name)
     for name in stacks:
         yield from _of_stack(plan, name)
@@ -156,17 +157,25 @@ def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:
         "quantify": settings["quantify"],
         "report": {"thumbnail_px": settings["report"]["thumbnail_px"]},
     }
+    more = {key: f"{folder}/{file}" for key, file in plan["measured"].items()}
     yield BatchJob(
         "quantify",
         name,
-        {**cells, **image},
-        {"cells": f"{folder}/cells.parquet", "preview": f"{folder}/preview.png"},
+        {**cells, **image, **_nuclei_of(plan, name)},
+        {"cells": f"{folder}/cells.parquet", "preview": f"{folder}/preview.png", **more},
         {"sample": name, "settings": quantify, "url": sample["url"]},
-        quantify,
+        {**quantify, "nuclei": sample["nuclei"]},
     )
     if sample["labels"]:
         labels = {**cells, "labels": sample["labels"]}
         yield BatchJob("evaluate", name, labels, {"evaluation": f"{folder}/evaluation.json"}, {"sample": name}, None)
+
+
+def _nuclei_of(plan: Mapping[str, Any], name: str) -> dict[str, str | Sequence[str]]:
+    """Return the inputs of quantify that are of the nuclei's sample; empty lists where there is none."""
+    nuclei = plan["samples"][name]["nuclei"]
+    files = {"nuclei": "polygons.parquet", "nuclei_metadata": "metadata.json"}
+    return {key: f"{plan['results']}/{nuclei}/{file}" if nuclei else [] for key, file in files.items()}
 
 
 def _of_stack(plan: Mapping[str, Any], stack: str) -> Iterator[BatchJob]:

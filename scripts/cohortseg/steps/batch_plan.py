@@ -13,7 +13,8 @@ from cohortseg.tiling.batches import plan_batches
 def plan_batches_of(samples: Sequence[Sample], plan: Mapping[str, Any], *, trusting: bool) -> dict[str, dict[str, Any]]:
     """Return the batches by name: `samples` and `stacks`, and `manifest`, the file that says that the batch is done.
 
-    Images that are cut into parts are in none, nor are the planes of a stack of which one is not.
+    Images that are cut into parts are in none, nor are the planes of a stack, or cells and their nuclei, of which one
+    is not.
 
     Raises
     ------
@@ -21,13 +22,9 @@ def plan_batches_of(samples: Sequence[Sample], plan: Mapping[str, Any], *, trust
         If an image of a batch is scaled by its cohort's intensities, or results of single jobs are a batch's with other
         settings, which Snakemake would take for true.
     """
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        # A stack has a name that no sample has here.
-        groups.setdefault(f"stack {sample.stack}" if sample.stack else sample.sample, []).append(sample)
     shared = [
         ([sample.sample for sample in group], max(sample.batch for sample in group))
-        for group in groups.values()
+        for group in _groups(samples)
         if all(sample.batch > 1 and sample.scatter == 1 for sample in group)
     ]
     batches = plan_batches(shared)
@@ -41,6 +38,28 @@ def plan_batches_of(samples: Sequence[Sample], plan: Mapping[str, Any], *, trust
         manifest = manifest_of(plan, name, names, stacks, trusting=trusting)
         plans[name] = {"samples": list(names), "stacks": stacks, "manifest": manifest}
     return plans
+
+
+def _groups(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Return the samples that depend on each other together: planes of a stack, cells and their nuclei."""
+    # A stack has a name that no sample has here.
+    names = {sample.sample: f"stack {sample.stack}" if sample.stack else sample.sample for sample in samples}
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while name in leader:
+            name = leader[name]
+        return name
+
+    for sample in samples:
+        if sample.nuclei in names:
+            cells, nuclei = find(names[sample.sample]), find(names[sample.nuclei])
+            if cells != nuclei:
+                leader[cells] = nuclei
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(find(names[sample.sample]), []).append(sample)
+    return list(groups.values())
 
 
 def _refuse_cohort_wide(plan: Mapping[str, Any], batches: Sequence[Sequence[str]]) -> None:

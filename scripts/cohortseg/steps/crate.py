@@ -17,6 +17,7 @@ _SPECIFICATION = "https://w3id.org/ro/crate/1.2"
 _SPDX = "https://spdx.org/licenses/"
 _FORMATS = {
     ".html": "text/html",
+    ".csv": "text/csv",
     ".json": "application/json",
     ".log": "text/plain",
     ".parquet": "application/vnd.apache.parquet",
@@ -30,6 +31,8 @@ _FORMATS = {
 _MEANINGS = {
     "polygons.parquet": "Outlines of the cells (GeoParquet)",
     "cells.parquet": "Shape and intensity of each cell",
+    "cells.csv": "Shape and intensity of each cell, as text",
+    "neighbours.parquet": "Pairs of cells that are near each other",
     "metadata.json": "What was segmented, with what, and how",
     "mask.zarr": "Label image of the cells (OME-Zarr); the value is the cell_id",
     "3d_polygons.parquet": "Outlines of the 3D cells in each plane (GeoParquet)",

@@ -81,13 +81,14 @@ def make_plan(
     -------
     dict
         `results_version`; `results`, the folder; `settings`, the whole config; `samples`, by name: image or url,
-        labels, stack, z_index, `model_path` and `size_model_path`, lists of the files of the networks that its modality
-        may choose among, those that come with the package apart, `segment` with all settings of its segmentation,
-        `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
+        labels, nuclei, stack, z_index, `model_path` and `size_model_path`, lists of the files of the networks that its
+        modality may choose among, those that come with the package apart, `segment` with all settings of its
+        segmentation, `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
         `stacks`, by name: sample and z_index of each plane, in z order; `pairs`, by stack: `lower` and `upper` sample,
-        `lower_z` and `upper_z` of each two planes whose cells may be linked; `stitch_decisive`; `compare`, by name of
-        the compared model and of the labelled sample: the same of the sample segmented with that model; `batches`, by
-        name: the samples and stacks that one job handles, and the `manifest` that says that it is done.
+        `lower_z` and `upper_z` of each two planes whose cells may be linked; `measured`, the files beside
+        cells.parquet, by what they hold; `stitch_decisive`; `compare`, by name of the compared model and of the
+        labelled sample: the same of the sample segmented with that model; `batches`, by name: the samples and stacks
+        that one job handles, and the `manifest` that says that it is done.
 
     Raises
     ------
@@ -108,6 +109,7 @@ def make_plan(
         "samples": {sample.sample: _sample_plan(sample, weights[sample.sample]) for sample in samples},
         "stacks": stacks,
         "pairs": {name: _pair_plans(planes, settings.stitch) for name, planes in stacks.items()},
+        "measured": settings.quantify.others(),
         "stitch_decisive": settings.stitch.decisive(),
         "training": plan_training(settings, exists),
         "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
@@ -147,6 +149,7 @@ def _sample_plan(sample: Sample, weights: Sequence[Weights]) -> dict[str, Any]:
         "image": None if is_url(sample.image) else _portable(sample.image),
         "url": sample.image if is_url(sample.image) else None,
         "labels": _portable(sample.labels) if sample.labels else None,
+        "nuclei": sample.nuclei,
         "stack": sample.stack,
         "z_index": sample.z_index,
         "model_path": list(dict.fromkeys(brought)),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,29 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Write a table as parquet; its index is dropped."""
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression=COMPRESSION)
+
+
+@contextmanager
+def parquet_parts(path: Path, schema: pa.Schema) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield what appends rows, those of a table with the columns of `schema`, to a parquet file that is written anew.
+
+    The file appears under its name when the block ends well.
+    """
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression=COMPRESSION) as writer:
+
+        def append(table: pd.DataFrame) -> None:
+            writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
+
+        yield append
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as comma-separated UTF-8 text with a header, some rows at a time; missing values are empty.
+
+    Numbers are written so that reading them gives the same ones; the index is dropped.
+    """
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", chunksize=10_000)
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:

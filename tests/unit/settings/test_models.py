@@ -128,3 +128,18 @@ def test_a_diameter_is_given_in_one_unit() -> None:
     assert (replaced.diameter, replaced.diameter_um) == (20, None)
     back = SegmentSettings.model_validate(replaced.overriding({"diameter_um": 9.0}))
     assert (back.diameter, back.diameter_um) == (None, 9)
+
+
+def test_a_background_of_rings_needs_rings_and_neighbours_have_one_distance() -> None:
+    with pytest.raises(SettingsError, match="have ring_px where background is ring"):
+        load_settings({"quantify": {"background": "ring"}})
+    with pytest.raises(SettingsError, match="neighbours_px or neighbours_um, not both"):
+        load_settings({"quantify": {"neighbours_px": 3, "neighbours_um": 2}})
+    assert load_settings({"quantify": {"background": "ring", "ring_px": 5}}).quantify.ring_px == 5
+
+
+def test_a_config_names_the_tables_that_it_asks_for() -> None:
+    assert load_settings({}).quantify.others() == {}
+    assert load_settings({"quantify": {"neighbours_um": 4}}).quantify.others() == {"neighbours": "neighbours.parquet"}
+    asked = load_settings({"quantify": {"neighbours_px": 4, "csv": True}}).quantify
+    assert asked.others() == {"csv": "cells.csv", "neighbours": "neighbours.parquet"}

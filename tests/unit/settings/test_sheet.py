@@ -167,7 +167,7 @@ def test_all_faults_of_all_rows_are_in_one_error_in_the_order_of_the_sheet() -> 
 
 
 def test_every_override_column_is_a_key_of_the_config() -> None:
-    own = {"sample", "image", "stack", "z_index", "labels"}
+    own = {"sample", "image", "stack", "z_index", "labels", "nuclei"}
     assert set(SheetColumns.model_fields) - own <= set(load_settings({}).model_dump())
 
 
@@ -219,3 +219,62 @@ def test_rows_of_all_planes_that_make_no_stack_are_told_once(rows: list[dict[str
 def test_a_plane_called_like_another_sample_is_told() -> None:
     text = faults({"sample": "s_z004", "image": "a.tif"}, {"sample": "s", "image": "stack.tif", "plane": "all"})
     assert "row 3, sample 's': the name 's_z004' is used by row 2 too" in text
+
+
+def plane(sample: str, stack: str, z_index: int, nuclei: str = "") -> dict[str, str]:
+    return {"sample": sample, "image": "a.tif", "stack": stack, "z_index": str(z_index), "nuclei": nuclei}
+
+
+def test_cells_know_the_sample_of_their_nuclei() -> None:
+    rows = (
+        {"sample": "cells", "image": "a.tif", "nuclei": "dapi"},
+        {"sample": "dapi", "image": "a.tif"},
+        plane("c1", "cells3d", 1, "n1"),
+        plane("c2", "cells3d", 2, "n2"),
+        plane("n1", "nuclei3d", 1),
+        plane("n2", "nuclei3d", 2),
+        plane("c3", "lone3d", 3, "dapi"),
+    )
+    assert [sample.nuclei for sample in parse(*rows)] == ["dapi", None, "n1", "n2", None, None, "dapi"]
+
+
+def test_planes_of_a_file_take_their_nuclei_plane_by_plane() -> None:
+    cells = {"sample": "c", "image": "stack.tif", "plane": "all", "nuclei": "n"}
+    parsed = parse(cells, {"sample": "n", "image": "stack2.tif", "plane": "all"})
+    assert [sample.nuclei for sample in parsed[:12]] == [f"n_z{z:03d}" for z in range(12)]
+    (lone, *_) = parse({"sample": "a", "image": "a", "nuclei": "n_z003"}, {"sample": "n"} | PLANES_OF_A_FILE)
+    assert lone.nuclei == "n_z003"
+
+
+PLANES_OF_A_FILE = {"image": "stack.tif", "plane": "all"}
+CELLS = {"sample": "cells", "image": "a.tif"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([CELLS | {"nuclei": "dapy"}, {"sample": "dapi", "image": "a"}], "row 2, sample 'cells': nuclei 'dapy' is no "
+         "sample of this sheet; did you mean 'dapi'?"),
+        ([CELLS | {"nuclei": "cells"}], "nuclei names the row itself"),
+        ([CELLS | {"nuclei": "../a"}], "column nuclei: found '../a'"),
+        ([CELLS | {"nuclei": "b"}, {"sample": "b", "image": "b", "nuclei": "c"}, {"sample": "c", "image": "c"}],
+         "row 2, sample 'cells': nuclei 'b' has nuclei itself, 'c'"),
+        ([plane("c", "s", 1, "n"), plane("n", "t", 2)], "it has z_index 1, its nuclei 'n' have z_index 2"),
+        ([plane("c", "s", 1, "n"), plane("d", "s", 2, "m"), plane("n", "t", 1), plane("m", "u", 2)],
+         "row 3, sample 'd': nuclei 'm' is of stack 'u', those of other planes are of stack 't'"),
+        ([CELLS | {"nuclei": "n"}, {"sample": "n"} | PLANES_OF_A_FILE], "name one of its planes, such as n_z000"),
+        ([{"sample": "c", "nuclei": "dapi"} | PLANES_OF_A_FILE, {"sample": "dapi", "image": "a"}],
+         "row 2, sample 'c': nuclei 'dapi_z000' is no sample of this sheet; where plane is all, the row of the nuclei"),
+    ],
+)  # fmt: skip
+def test_nuclei_that_cannot_be_those_of_the_cells_are_told_once(rows: list[dict[str, str]], message: str) -> None:
+    text = faults(*rows)
+    assert message in text
+    assert "has 1 fault" in text
+
+
+def test_nuclei_in_a_row_with_faults_of_its_own_are_no_further_fault() -> None:
+    text = faults(CELLS | {"nuclei": "n"}, {"sample": "n", "image": "gone.tif", "diameter": "big"})
+    assert "has 1 fault" in text
+    uncounted = {"sample": "n", "image": "unknown.tif", "plane": "all"}
+    assert [sample.nuclei for sample in parse(CELLS | {"nuclei": "n_z002"}, uncounted)] == ["n_z002"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tifffile
 import zarr
@@ -18,6 +19,27 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(tables.read_parquet(tmp_path / "a.parquet", None), TABLE)
     chosen = tables.read_parquet(tmp_path / "a.parquet", ["sample", "cell_id"])
     pd.testing.assert_frame_equal(chosen, TABLE[["sample", "cell_id"]])
+
+
+def test_parts_make_one_table_or_none(tmp_path: Path) -> None:
+    schema = pa.schema([pa.field("cell_id", pa.int64(), nullable=False), pa.field("away", pa.float64())])
+    rows = pd.DataFrame({"cell_id": [1, 2, 3], "away": [0.5, np.nan, 2]})
+    with tables.parquet_parts(tmp_path / "a.parquet", schema) as append:
+        append(rows[:2])
+        append(rows[2:])
+    pd.testing.assert_frame_equal(tables.read_parquet(tmp_path / "a.parquet", None), rows)
+    with tables.parquet_parts(tmp_path / "none.parquet", schema):
+        pass
+    assert tables.read_parquet(tmp_path / "none.parquet", None).columns.tolist() == ["cell_id", "away"]
+    with pytest.raises(KeyError), tables.parquet_parts(tmp_path / "half.parquet", schema) as append:
+        append(rows[["cell_id"]])
+    assert {path.name for path in tmp_path.iterdir()} == {"a.parquet", "none.parquet"}
+
+
+def test_text_says_the_numbers_exactly_and_nothing_for_missing_ones(tmp_path: Path) -> None:
+    third = pd.DataFrame({"id": pd.array([1, None], "Int64"), "third": [1 / 3, np.nan], "edge": [True, False]})
+    tables.write_csv(tmp_path / "a.csv", third)
+    assert (tmp_path / "a.csv").read_bytes() == b"id,third,edge\n1,0.3333333333333333,True\n,,False\n"
 
 
 def test_a_table_without_rows_keeps_its_columns_and_types(tmp_path: Path) -> None:
