@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from cohortseg import __version__
-from cohortseg.cli_evaluate import evaluate
+from cohortseg.cli_evaluate import evaluate, flags
 from cohortseg.cli_models import models_app
+from cohortseg.cli_view import view
 from cohortseg.errors import CohortsegError
 
 # What a shell reports of a program that Ctrl-C ended.
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
+app.command()(flags)
+app.command()(view)
 
 
 class Device(StrEnum):

@@ -222,3 +222,11 @@ def test_the_plan_prints_every_figure_that_it_was_made_from() -> None:
     assert (told["slides"], told["device_s"]) == ("300", "22")
     assert {field.name for field in fields(Figures)} <= set(told)
     assert printed.startswith("300 slides of 40,000 × 40,000 px on 64 devices.")
+
+
+def test_the_viewer_is_measured_for_each_kind_of_image(tmp_path: Path) -> None:
+    printed = run("viewing.py", str(tmp_path), "--side", "1500", "--tiles", "10")
+    asked = {(image, what) for image, what, *_ in rows(printed)[2:]}
+    assert {(image, "tiles") for image in ("pyramid", "zarr", "strips")} <= asked
+    assert ("strips", "smaller levels, made once") in asked
+    assert "2500 cells: pyramid" in printed

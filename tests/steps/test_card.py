@@ -17,7 +17,7 @@ from cohortseg.settings.training import TrainSettings
 from cohortseg.settings.training_sheet import TrainingSample
 from cohortseg.steps import card
 from cohortseg.steps.score import Judge
-from cohortseg.stores.tables import write_json
+from cohortseg.stores.tables import read_json, write_json
 
 
 @pytest.fixture
@@ -73,9 +73,20 @@ def test_a_card_tells_network_training_and_scores(checkpoint: Path, sheet: Path)
         assert part in text
     assert "| begun with | `nuclei-mini`, sha256 `5eed` |" in text
     assert "| time | 120 min on CPU of a kind, 4 threads |" in text
+    assert "left out" not in text
     assert "| a | 1 | 2 | estimated |" in text
     assert "| b | 2 | 4 | given |" in text
     assert "| all | 3 | 6 | given |" in text
+
+
+def test_a_card_tells_how_many_cells_were_left_out_of_the_training(
+    checkpoint: Path, sheet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "score", lambda _, sample, __: scored(sample, n_found=2))
+    record = checkpoint.with_suffix(".json")
+    write_json(record, read_json(record) | {"cells_left_out": 5})
+    card.write_card(checkpoint, sheet, sheet.parent / "card.md", "cpu", lambda _: None)
+    assert "1,234 cells, 5 more left out as faulty" in (sheet.parent / "card.md").read_text()
 
 
 def test_each_image_is_segmented_with_and_without_its_true_diameter(

@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from typer.testing import CliRunner
 
 from cohortseg.arrays import Box
-from cohortseg.errors import ImageError, MissingFileError
-from cohortseg.steps.evaluate_folders import describe, evaluate_pair, find_pairs, write_table
+from cohortseg.cli import app
+from cohortseg.errors import ImageError, MissingFileError, TableError
+from cohortseg.steps.evaluate_folders import describe, evaluate_pair, find_pairs, leave_out_faulty, write_table
 from cohortseg.steps.planes import label_reader
+from cohortseg.stores.flags import Flags
 
 
 def labels(*columns: int, width: int = 40) -> np.ndarray:
@@ -101,3 +104,62 @@ def test_what_does_not_go_together_is_refused(folders: tuple[Path, Path], sample
     tifffile.imwrite(predicted / "a.tif", labels(4))
     with pytest.raises(ImageError, match="have one name"):
         find_pairs(truth, predicted)
+
+
+@pytest.fixture
+def reviewed(folders: tuple[Path, Path]) -> Path:
+    """Return results of the images a, b and c that people have looked at, their flags beside them."""
+    results = folders[0].parent / "results"
+    for name, image in (("a", labels(4, 14)), ("b", labels(4)), ("c", labels(4, 14))):
+        (results / name).mkdir(parents=True)
+        zarr.save_array(results / name / "mask.zarr", image)
+    (results / "cohort").mkdir()
+    Flags(results / "cohort" / "flags.tsv").put("a", 2, "wrong", x_px=15.5, y_px=5.5)
+    Flags(results / "cohort" / "flags.tsv").put("a", 1, "good", x_px=5.5, y_px=5.5)
+    return results
+
+
+def test_results_that_people_have_looked_at_are_a_ground_truth(folders: tuple[Path, Path], reviewed: Path) -> None:
+    zarr.save_array(folders[1] / "c.zarr", labels(4, 14))
+    pairs = find_pairs(reviewed, folders[1])
+    assert [(pair.name, pair.truth) for pair in pairs] == [(name, reviewed / name / "mask.zarr") for name in "abc"]
+    plain = [evaluate_pair(pair).counts for pair in pairs]
+    assert [(counts.tp[0], counts.n_true, counts.n_predicted) for counts in plain] == [(1, 2, 2), (1, 1, 1), (2, 2, 2)]
+    flagged = leave_out_faulty(pairs, reviewed / "cohort" / "flags.tsv")
+    counts = evaluate_pair(flagged[0]).counts
+    # The cell that was found elsewhere stays surplus; the one that was not found is not missed.
+    assert (counts.tp[0], counts.n_true, counts.n_predicted) == (1, 1, 2)
+    assert [evaluate_pair(pair).counts for pair in flagged[1:]] == plain[1:]
+    for truth in (reviewed / "a", reviewed / "a" / "mask.zarr"):
+        pairs = find_pairs(truth, folders[1] / "a.zarr")
+        assert evaluate_pair(*leave_out_faulty(pairs, reviewed / "cohort" / "flags.tsv")).counts == counts
+
+
+def test_flags_are_an_option_of_the_command(folders: tuple[Path, Path], reviewed: Path, tmp_path: Path) -> None:
+    arguments = ["evaluate", str(folders[0]), str(folders[1]), "--output", str(tmp_path / "s.tsv")]
+    plain = CliRunner().invoke(app, arguments)
+    assert "left out" not in plain.output
+    assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["n_true"].tolist() == [2, 1]
+    done = CliRunner().invoke(app, [*arguments, "--flags", str(reviewed / "cohort" / "flags.tsv")])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == "left out: 1 true cells that are flagged, and what was found of them"
+    assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["n_true"].tolist() == [1, 1]
+
+
+def test_flags_of_other_images_or_of_other_labels_are_refused(folders: tuple[Path, Path], reviewed: Path) -> None:
+    flags = reviewed / "cohort" / "flags.tsv"
+    pairs = find_pairs(*folders)
+    with pytest.raises(TableError, match=r"flags\.tsv has no flag of b; it has flags of a\. Give the flags"):
+        leave_out_faulty(pairs[1:], flags)
+    Flags(flags).put("a", 3, "split", x_px=25.0, y_px=5.0)
+    with pytest.raises(TableError, match=r"a\.tif lacks flagged cells where they were flagged: 3 \(x 25, y 5\)"):
+        evaluate_pair(leave_out_faulty(pairs, flags)[0])
+
+
+def test_results_without_a_mask_are_no_ground_truth(sample: Any, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    results = tmp_path / "results" / "field"
+    results.mkdir(parents=True)
+    shutil.copy(sample.polygons, results)
+    for truth in (results, results.parent):
+        with pytest.raises(MissingFileError, match=r"field has no mask\.zarr.*poly2mask"):
+            find_pairs(truth, folders[1])

@@ -1,6 +1,7 @@
 """`cohortseg train`: a folder of labelled images becomes a network, whatever interrupts it."""
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -11,13 +12,23 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from cohortseg.errors import CheckpointError, DeviceError, ImageError, MissingFileError, SampleSheetError, SettingsError
+from cohortseg.errors import (
+    CheckpointError,
+    DeviceError,
+    ImageError,
+    MissingFileError,
+    SampleSheetError,
+    SettingsError,
+    TableError,
+)
 from cohortseg.networks import load_checkpoint
+from cohortseg.settings import load_settings
 from cohortseg.settings.training import TrainSettings
 from cohortseg.settings.training_sheet import TrainingSample
-from cohortseg.steps.examples import median_diameter_px, read_example
+from cohortseg.steps.examples import median_diameter_px, read_example, true_diameter_px
 from cohortseg.steps.fit import TrainOptions, train_network
-from cohortseg.steps.training import read_train_settings, samples_of_split
+from cohortseg.steps.training import plan_training, read_train_settings, samples_of_split
+from cohortseg.stores.flags import Flags
 from cohortseg.stores.tables import read_json, write_yaml
 
 Earlier = Literal["refuse", "resume", "resume or restart"]
@@ -236,3 +247,104 @@ def test_a_training_starts_from_another_network(options: Callable[..., TrainOpti
     write_yaml(first.parents[1] / "tiny.yaml", more | {"widths": [2, 4, 8]})
     with pytest.raises(SettingsError, match="start_from without widths"):
         options("fourth")
+
+
+# Cell 3 i of a labelled image is around pixel CENTRES[i - 1], (x, y).
+CENTRES = [(28 * x + 16, 26 * y + 14) for y, x in np.ndindex(3, 3)]
+
+
+def flag(sheet: Path, **flags: str) -> None:
+    """Flag cells of image s0, as cell_3="wrong", and have the sheet name the file for it."""
+    for name, kind in flags.items():
+        cell_id = int(name.removeprefix("cell_"))
+        x_px, y_px = CENTRES[cell_id // 3 - 1]
+        Flags(sheet.parent / "flags.tsv").put("s0", cell_id, kind, x_px=x_px, y_px=y_px)
+    header, first, *others = sheet.read_text().splitlines()
+    if "flags" not in header:
+        sheet.write_text("\n".join([f"{header}\tflags", f"{first}\tflags.tsv", *others]) + "\n")
+
+
+def test_cells_flagged_as_faulty_do_not_teach(options: Callable[..., TrainOptions]) -> None:
+    """Whatever is labelled in them, the network is the same; and it goes on as the same after it was killed."""
+    sheet = options("x").sheet
+    flag(sheet, cell_3="merged", cell_15="outline", cell_27="good")
+    lines: list[str] = []
+    first = train_network(options("first"), lines.append)
+    assert lines[:2] == ["reading 2 images", "2 cells are flagged as faulty and do not teach"]
+    record = read_json(first.with_suffix(".json"))
+    assert (record["cells"], record["cells_left_out"]) == (16, 2)
+
+    labels = tifffile.imread(sheet.parent / "0.tif")
+    tifffile.imwrite(sheet.parent / "0.tif", np.where((labels == 15) & (np.indices(labels.shape)[1] > 46), 16, labels))
+    Flags(sheet.parent / "flags.tsv").put("s0", 15, "split", x_px=CENTRES[4][0] - 2, y_px=CENTRES[4][1])
+    Flags(sheet.parent / "flags.tsv").put("s0", 16, "split", x_px=CENTRES[4][0] + 4, y_px=CENTRES[4][1])
+
+    def kill(line: str) -> None:
+        if line.startswith("step 2 "):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_network(options("second"), kill)
+    second = train_network(options("second", earlier="resume"), lambda _: None)
+    assert load_checkpoint(second).sha256 == load_checkpoint(first).sha256
+
+    sheet.write_text(sheet.read_text().replace("\tflags.tsv", "\t"))
+    unflagged = train_network(options("third"), lambda _: None)
+    assert load_checkpoint(unflagged).sha256 != load_checkpoint(first).sha256
+    assert read_json(unflagged.with_suffix(".json"))["cells_left_out"] == 0
+
+
+def test_other_flags_are_another_training(options: Callable[..., TrainOptions]) -> None:
+    flag(options("x").sheet, cell_3="wrong")
+    train_network(options("out"), lambda _: None)
+    flag(options("x").sheet, cell_6="wrong")
+    with pytest.raises(SettingsError, match="the images or labels are others"):
+        train_network(options("out", earlier="resume"), lambda _: None)
+    flag(options("x").sheet, cell_6="good")
+    train_network(options("out", earlier="resume"), lambda _: None)
+
+
+def test_the_diameter_is_that_of_the_cells_that_are_not_faulty(sheet: Path) -> None:
+    labels = tifffile.imread(sheet.parent / "0.tif")
+    faulty = {f"cell_{value}": "merged" for value in (3, 9, 15, 21, 27)}
+    flag(sheet, **faulty)
+    sample = samples_of_split(sheet, "train")[0]
+    left = np.where(labels % 2 == 1, 0, labels).astype(np.uint32)
+    assert read_example(sample, TrainSettings()).diameter_px == true_diameter_px(sample) == median_diameter_px(left)
+    assert median_diameter_px(left) != median_diameter_px(labels.astype(np.uint32))
+    flag(sheet, **{f"cell_{value}": "wrong" for value in (6, 12, 18, 24)})
+    assert true_diameter_px(sample) is None
+    assert read_example(sample, TrainSettings()).untaught.tolist() == list(range(1, 10))
+
+
+def test_flags_of_other_labels_are_refused(options: Callable[..., TrainOptions]) -> None:
+    sheet = options("x").sheet
+    flag(sheet, cell_3="wrong", cell_6="wrong")
+    Flags(sheet.parent / "flags.tsv").put("s0", 88, "wrong", x_px=5, y_px=6)
+    with pytest.raises(TableError, match=r"0\.tif lacks flagged cells where they were flagged: 88 \(x 5, y 6\);"):
+        train_network(options("x"), lambda _: None)
+
+
+def test_faults_of_flags_stop_before_anything_is_read(options: Callable[..., TrainOptions]) -> None:
+    sheet = options("x").sheet
+    flag(sheet, cell_3="wrong")
+    good = sheet.read_text()
+    sheet.write_text(good.replace("s0\t", "renamed\t"))
+    with pytest.raises(SampleSheetError, match=r"sample 'renamed': flags .*flags\.tsv has no flag of 'renamed'"):
+        train_network(options("x"), lambda _: None)
+    sheet.write_text(good)
+    (sheet.parent / "flags.tsv").write_text("sample\tcell\n")
+    with pytest.raises(SampleSheetError, match=r"row 2, sample 's0': flags .* cannot be used: flags\.tsv, line 1"):
+        train_network(options("x"), lambda _: None)
+
+
+def test_the_workflow_trains_anew_when_flags_change(sheet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sheet.parent)
+    training = {"sheet": str(sheet), "name": "mine"}
+    before = plan_training(load_settings({"training": training}), os.path.exists)
+    flag(sheet, cell_3="wrong")
+    plan = plan_training(load_settings({"training": training}), os.path.exists)
+    assert before is not None
+    assert plan is not None
+    assert plan["train_images"] == [*before["train_images"], str(sheet.parent / "flags.tsv")]
+    assert plan["test_images"] == before["test_images"]

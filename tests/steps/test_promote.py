@@ -2,11 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
 from cohortseg.networks import load_checkpoint, save_checkpoint
 from cohortseg.settings import SegmentSettings
@@ -14,6 +17,7 @@ from cohortseg.settings.training import TrainSettings
 from cohortseg.steps.fit import TrainOptions, train_network
 from cohortseg.steps.promote import Promotion, decide, main
 from cohortseg.steps.training import find_start, samples_of_split
+from cohortseg.stores.flags import Flags
 from cohortseg.stores.tables import read_json, write_json
 
 FINE_TUNED = TrainSettings(
@@ -143,3 +147,19 @@ def test_a_network_with_a_style_is_saved_with_it(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "styled.pt", ResidualUNet((2, 4, 8), styled=True), n_inputs=2)
     loaded = load_checkpoint(tmp_path / "styled.pt")
     assert (loaded.network.styled, loaded.n_inputs) == (True, 2)
+
+
+def test_cells_flagged_as_faulty_are_neither_missed_nor_found(sheet: Path, fine_tuned: Path, tmp_path: Path) -> None:
+    sample = samples_of_split(sheet, "test")[0]
+    labels = tifffile.imread(sample.labels)
+    faulty = np.unique(labels[labels > 0])[::2].tolist()
+    for cell_id in faulty:
+        y_px, x_px = np.argwhere(labels == cell_id)[0]
+        Flags(tmp_path / "flags.tsv").put("old", cell_id, "outline", x_px=x_px, y_px=y_px)
+    flagged = replace(sample, flags=str(tmp_path / "flags.tsv"), flags_sample="old")
+    plan = promotion(fine_tuned, tmp_path / "n.pt", start_from=None)
+    (plain,), _ = decide(plan, [sample], lambda _: None)
+    (scored,), _ = decide(replace(plan, in_use=tmp_path / "m.pt"), [flagged], lambda _: None)
+    assert scored.counts.n_true == plain.counts.n_true - len(faulty)
+    assert 0 < scored.counts.tp[0] < plain.counts.tp[0]
+    assert scored.counts.n_predicted < plain.counts.n_predicted

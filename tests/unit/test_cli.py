@@ -249,3 +249,12 @@ def test_ctrl_c_ends_at_once_with_one_line_and_no_half_file(tmp_path: Path) -> N
     )
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+def test_view_names_what_is_wrong_with_a_folder(cohortseg_command: Command, tmp_path: Path) -> None:
+    ended = cohortseg_command("view", tmp_path, "--no-browser")
+    assert ended.status == 2
+    assert f"{tmp_path} holds no results" in ended.err
+    assert cohortseg_command("view", tmp_path / "none").status == 2
+    assert cohortseg_command("view", tmp_path, "--port", 70_000).status == 2
+    assert "--no-browser" in cohortseg_command("view", "--help").out

@@ -36,6 +36,7 @@ RANKS = {
     "api": 5,
     "cli_evaluate": 6,
     "cli_models": 6,
+    "cli_view": 6,
     "cli": 7,
     "__init__": 8,
     "__main__": 8,

@@ -60,6 +60,25 @@ class Overlaps:
             self.common_px[pair_stays],
         )
 
+    def leaving_out(self, true_ids: NDArray[np.uint32]) -> "Overlaps":
+        """Return the overlaps without these true cells and the predicted cells that lie mostly in them.
+
+        A predicted cell goes where more than half of its pixels are of true cells that go, of all of them together.
+        This is what COCO does with regions to be ignored (Lin et al. 2014, ECCV; `iscrowd` of `pycocotools.cocoeval`):
+        they are never missed, and a detection that matches no other object and whose area lies in them to a large
+        enough share counts neither as found nor as surplus. There the share is the threshold; here it is a half at
+        every threshold, so that an image has one number of cells.
+
+        COCO matches first. The order makes no difference here: a match at an IoU of 0.5 or more with a true cell that
+        stays takes at least half of a predicted cell, so that no cell that could be matched goes.
+        """
+        if true_ids.size == 0:
+            return self
+        goes = np.isin(self.true_ids, true_ids)[self.rows]
+        within_px = np.zeros(self.predicted_ids.size, np.int64)
+        np.add.at(within_px, self.columns[goes], self.common_px[goes])
+        return self.without(true_ids, self.predicted_ids[2 * within_px > self.predicted_px])
+
 
 def find_overlaps(truth: Labels, predicted: Labels) -> Overlaps:
     """Return the overlaps of two label images.

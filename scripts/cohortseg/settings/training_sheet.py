@@ -1,12 +1,13 @@
 """The sheet of a training: labelled images, what kind each is, and whether it trains or tests the network."""
 
 import os.path
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from cohortseg.errors import CohortsegError
 from cohortseg.settings.fields import NAME_PATTERN, Channels, FrozenModel
 from cohortseg.settings.load import describe_faults
 from cohortseg.settings.sheet import Row, refuse_faults, repeated_names, split_channels
@@ -15,7 +16,7 @@ Split = Literal["train", "test"]
 
 
 class TrainingColumns(FrozenModel):
-    """The columns of a training sheet; every one but `channels` is needed."""
+    """The columns of a training sheet; those without a default are needed."""
 
     sample: str = Field(pattern=NAME_PATTERN, description="Unique name of the image.")
     image: str = Field(min_length=1, description="Image file, relative to the sheet or absolute.")
@@ -31,11 +32,28 @@ class TrainingColumns(FrozenModel):
         description="Names or 0-based indices in the network's order, comma-separated; empty: the first, or of a "
         "colour image a mix of R, G and B that changes from crop to crop.",
     )
+    flags: str | None = Field(
+        default=None,
+        min_length=1,
+        description="flags.tsv of the cohort that `labels` are results of, relative to the sheet or absolute: cells "
+        "flagged there as wrong, merged, split or outline neither teach nor count.",
+    )
+    flags_sample: str | None = Field(
+        default=None, min_length=1, description="What the image is called in `flags`; empty: as in this sheet."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSample:
-    """One labelled image; the paths are absolute."""
+    """One labelled image; the paths are absolute.
+
+    Attributes
+    ----------
+    flags
+        File in which cells of the labels are flagged; None where none is.
+    flags_sample
+        What the image is called there.
+    """
 
     sample: str
     image: str
@@ -43,10 +61,16 @@ class TrainingSample:
     kind: str
     split: Split
     channels: tuple[str | int, ...] | None = None
+    flags: str | None = None
+    flags_sample: str = ""
 
 
 def parse_training_sheet(
-    rows: Sequence[Row], base: str, sheet: str, exists: Callable[[str], bool]
+    rows: Sequence[Row],
+    base: str,
+    sheet: str,
+    exists: Callable[[str], bool],
+    flagged_samples: Callable[[str], Collection[str]],
 ) -> tuple[TrainingSample, ...]:
     """Return the samples of a training sheet, in its order.
 
@@ -60,6 +84,8 @@ def parse_training_sheet(
         How messages call the sheet.
     exists
         Whether a path is there; apart, so that this function reads no disk.
+    flagged_samples
+        Gives the names of the images in a file of flags; a CohortsegError of it becomes a fault of the row.
 
     Raises
     ------
@@ -76,9 +102,42 @@ def parse_training_sheet(
             faults = describe_faults(TrainingColumns, error)
             found += [(row.line, f"column {name}: {text}") for name, text in faults]
             continue
-        image, labels = (os.path.abspath(os.path.join(base, path)) for path in (columns.image, columns.labels))
-        named = (("image", image), ("labels", labels))
-        found += [(row.line, f"{name} {path} does not exist") for name, path in named if not exists(path)]
-        samples.append(TrainingSample(columns.sample, image, labels, columns.kind, columns.split, columns.channels))
+        sample = _absolute(columns, base)
+        found += [(row.line, fault) for fault in _path_faults(sample, exists)]
+        if sample.flags is None and columns.flags_sample:
+            found.append((row.line, "flags_sample is given but flags is not"))
+        if sample.flags is not None and exists(sample.flags):
+            found += [(row.line, fault) for fault in _flag_faults(sample.flags, sample.flags_sample, flagged_samples)]
+        samples.append(sample)
     refuse_faults(sheet, rows, found + repeated_names(rows), list(TrainingColumns.model_fields))
     return tuple(samples)
+
+
+def _absolute(columns: TrainingColumns, base: str) -> TrainingSample:
+    def absolute(path: str) -> str:
+        return os.path.abspath(os.path.join(base, path))
+
+    return TrainingSample(
+        columns.sample,
+        absolute(columns.image),
+        absolute(columns.labels),
+        columns.kind,
+        columns.split,
+        columns.channels,
+        None if columns.flags is None else absolute(columns.flags),
+        columns.flags_sample or columns.sample,
+    )
+
+
+def _path_faults(sample: TrainingSample, exists: Callable[[str], bool]) -> list[str]:
+    named = {"image": sample.image, "labels": sample.labels, "flags": sample.flags}
+    return [f"{name} {path} does not exist" for name, path in named.items() if path and not exists(path)]
+
+
+def _flag_faults(flags: str, name: str, flagged_samples: Callable[[str], Collection[str]]) -> list[str]:
+    try:
+        known = flagged_samples(flags)
+    except CohortsegError as error:
+        return [f"flags {flags} cannot be used: {error.found}"]
+    # A wrong name would silently teach what was flagged.
+    return [] if name in known else [f"flags {flags} has no flag of '{name}'; correct flags_sample, or empty flags"]

@@ -16,10 +16,10 @@ from cohortseg.networks.models import find_checkpoint
 from cohortseg.settings import SegmentSettings
 from cohortseg.settings.schema import between_markers
 from cohortseg.settings.training_sheet import TrainingSample
-from cohortseg.steps.examples import median_diameter_px
+from cohortseg.steps.examples import true_diameter_px
 from cohortseg.steps.score import Judge
 from cohortseg.steps.training import samples_of_split
-from cohortseg.stores.tables import read_json, read_label_image, write_bytes
+from cohortseg.stores.tables import read_json, write_bytes
 
 _SHOWN = (0.5, 0.75, 0.9)
 _TABLES = ("network", "training", "scores")
@@ -95,7 +95,7 @@ def _score_twice(
     """Return the scores with the diameter estimated, and with the true median diameter given."""
     scores: dict[str, list[Scored]] = {"estimated": [], "given": []}
     for number, sample in enumerate(samples, start=1):
-        truth_px = median_diameter_px(read_label_image(Path(sample.labels)))
+        truth_px = true_diameter_px(sample)
         scores["estimated"].append(judge.score(sample, None))
         scores["given"].append(judge.score(sample, truth_px))
         estimated, given = (found[-1].counts.scores()["ap"][0] for found in scores.values())
@@ -132,8 +132,9 @@ def _describe_network(loaded: Checkpoint, checkpoint: Path) -> str:
 def _describe_training(record: Mapping[str, Any]) -> str:
     images = ", ".join(f"{number} {kind}" for kind, number in record["images"].items())
     crops, side = record["settings"]["batch_size"], record["settings"]["crop_px"]
+    left_out = f", {record['cells_left_out']:,} more left out as faulty" if record.get("cells_left_out") else ""
     facts = {
-        "images": f"{sum(record['images'].values())} ({images}), {record['cells']:,} cells",
+        "images": f"{sum(record['images'].values())} ({images}), {record['cells']:,} cells{left_out}",
         "steps": f"{record['step']:,} of {crops} crops of {side} x {side} px",
         "loss at the end": f"{record['loss']:.4f}",
         "time": f"{record['seconds_s'] / 60:.0f} min on {record['hardware']}",

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from cohortseg.errors import ImageError, MissingFileError
+from cohortseg.errors import ImageError, MissingFileError, TableError
 from cohortseg.evaluate import evaluate_image
 from cohortseg.evaluate.image import ReadLabels
 from cohortseg.evaluate.tables import Scored, summarise_scores, tabulate
+from cohortseg.steps.flagged import NONE, FaultyCells, read_faulty
 from cohortseg.steps.planes import label_reader
 from cohortseg.stores.images import TIFF_SUFFIXES
 from cohortseg.stores.polygons import polygon_bounds
@@ -18,26 +19,29 @@ from cohortseg.stores.tables import open_label_image, write_tsv
 
 _SUFFIXES = (*TIFF_SUFFIXES, ".zarr", ".png", ".bmp")
 _ZARR = ("zarr.json", ".zarray", ".zgroup")
-_RESULTS = ("polygons.parquet", "mask.zarr")
+_MASK = "mask.zarr"
+_RESULTS = ("polygons.parquet", _MASK)
 _SHOWN = ("ap_50", "ap_75", "ap_90", "ap_mean", "f1_50", "f1_neurips", "precision_50", "recall_50", "dice")
+_NAMED = 10
 _COUNTED = ("n_true", "n_predicted", "splits", "merges")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image: its name, its ground truth, and the file or folder of its predicted cells."""
+    """One image: its name, its ground truth, the file of its predicted cells, and which true cells are faulty."""
 
     name: str
     truth: Path
     predicted: Path
+    faulty: FaultyCells = NONE
 
 
 def find_pairs(truth: Path, predicted: Path) -> list[Pair]:
     """Return what is to be compared: one image, or the images of two folders that have the same names.
 
-    Names are those of files without their suffixes. Predicted cells are a label image, a file of polygons
-    (`.parquet`), or a folder with `polygons.parquet` or `mask.zarr` in it, as the workflow and `cohortseg infer` make
-    it.
+    Names are those of files without their suffixes, and of folders of results. Ground truth is a label image, or a
+    folder with `mask.zarr` in it, as the workflow makes it. Predicted cells are a label image, a file of polygons
+    (`.parquet`), or a folder with `polygons.parquet` or `mask.zarr` in it.
 
     Raises
     ------
@@ -49,13 +53,13 @@ def find_pairs(truth: Path, predicted: Path) -> list[Pair]:
     for path in (truth, predicted):
         if not path.exists():
             raise MissingFileError(f"{path} does not exist", "a label image or a folder was expected", "Correct it.")
-    if not _is_folder(truth):
-        return [Pair(_name(truth), truth, _prediction(predicted))]
+    if not _is_folder(truth) or _result_in(truth):
+        return [Pair(_image_name(truth), _one_truth(truth), _prediction(predicted))]
     if not _is_folder(predicted):
         raise ImageError(
             f"{predicted} is one image", f"{truth} is a folder of images", "Name two images or two folders."
         )
-    true, found = _label_images(truth), _predictions(predicted)
+    true, found = _truths(truth), _predictions(predicted)
     missing = [name for name in true if name not in found]
     if missing or not true:
         what = f"no prediction for {', '.join(missing)}" if missing else f"no label images in {truth}"
@@ -63,16 +67,37 @@ def find_pairs(truth: Path, predicted: Path) -> list[Pair]:
     return [Pair(name, path, found[name]) for name, path in true.items()]
 
 
+def leave_out_faulty(pairs: list[Pair], flags: Path) -> list[Pair]:
+    """Return the images with the true cells that are flagged as wrong, merged, split or outline, by sample.
+
+    Raises
+    ------
+    MissingFileError, TableError
+        There is no such file, a line of it is malformed, or it has no flag of any of the images.
+    """
+    faulty = read_faulty(flags)
+    if not any(pair.name in faulty for pair in pairs):
+        raise TableError(
+            f"{flags} has no flag of {', '.join(pair.name for pair in pairs[:_NAMED])}{' …' * (len(pairs) > _NAMED)}",
+            f"it has flags of {', '.join(list(faulty)[:_NAMED]) or 'nothing'}{' …' * (len(faulty) > _NAMED)}",
+            "Give the flags of the ground truth, which has to have the names of its samples.",
+        )
+    return [replace(pair, faulty=faulty.get(pair.name, NONE)) for pair in pairs]
+
+
 def evaluate_pair(pair: Pair) -> Scored:
-    """Return the scores of one image.
+    """Return the scores of one image, without its faulty true cells and what was found of them.
 
     Raises
     ------
     ImageError
         If the images differ in shape, or polygons lie outside the ground truth.
+    TableError
+        If a faulty cell is not in the ground truth where it was flagged.
     """
     with open_label_image(pair.truth) as truth, _open_predicted(pair.predicted, truth.shape) as read_predicted:
-        counts = evaluate_image(truth.read, read_predicted, truth.shape)
+        pair.faulty.require_in(pair.truth, truth.read, truth.shape)
+        counts = evaluate_image(truth.read, read_predicted, truth.shape, left_out=pair.faulty.cell_ids)
     height, width = truth.shape
     return Scored(pair.name, "", "", counts, float("nan"), height * width / 1e6)
 
@@ -122,9 +147,29 @@ def _prediction(path: Path) -> Path:
     return result
 
 
-def _label_images(folder: Path) -> dict[str, Path]:
-    """Return the label images of a folder by name."""
-    return _by_name([path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES])
+def _image_name(truth: Path) -> str:
+    """Return the name of one image: of its folder, where it is the mask in a folder of results."""
+    path = truth.absolute()
+    return path.parent.name if path.name == _MASK else _name(path)
+
+
+def _one_truth(truth: Path) -> Path:
+    """Return the label image that a ground truth stands for: itself, or the mask in a folder of results."""
+    if not _is_folder(truth):
+        return truth
+    if not (truth / _MASK).exists():
+        raise MissingFileError(
+            f"{truth} has no {_MASK}", "labels were expected as ground truth", "Draw them with `cohortseg poly2mask`."
+        )
+    return truth / _MASK
+
+
+def _truths(folder: Path) -> dict[str, Path]:
+    """Return label images and folders of results by name; of the latter, their masks."""
+    entries = sorted(folder.iterdir())
+    images = _by_name([path for path in entries if path.suffix.lower() in _SUFFIXES])
+    results = [path for path in entries if _is_folder(path) and _result_in(path)]
+    return images | {path.name: _one_truth(path) for path in results}
 
 
 def _predictions(folder: Path) -> dict[str, Path]:

@@ -1,9 +1,11 @@
 """Labelled images as a network sees them when it learns."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import ImageError
@@ -11,6 +13,7 @@ from cohortseg.segment.inputs import choose_channels, measure_normalisation
 from cohortseg.settings import NormaliseSettings
 from cohortseg.settings.training import TrainSettings
 from cohortseg.settings.training_sheet import TrainingSample
+from cohortseg.steps.flagged import faulty_cells_of
 from cohortseg.stores.atomic import atomic_path
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import FIRST_PAGE
@@ -38,14 +41,16 @@ def read_example(sample: TrainingSample, settings: TrainSettings) -> Example:
 
     Percentiles are those of a segmentation with the default settings; images of `inverted_kinds` are inverted. Where
     the sheet names no channels, a colour image keeps its three, of which crops show a mix, and of any other the first
-    is taken.
+    is taken. Cells that are flagged as faulty are not taught, and the diameter is that of the others.
 
     Raises
     ------
     ImageError
         If a file cannot be read, or image and labels differ in shape.
+    TableError
+        If a flagged cell is not in the labels where it was flagged.
     """
-    labels = read_label_image(Path(sample.labels))
+    labels, faulty = _read_labels(sample)
     with open_image(Path(sample.image), FIRST_PAGE) as source:
         if labels.shape != source.shape:
             raise ImageError(
@@ -60,21 +65,46 @@ def read_example(sample: TrainingSample, settings: TrainSettings) -> Example:
     image = normalisation.apply(np.stack([np.asarray(plane, np.float32) for plane in planes]))
     if sample.kind in settings.inverted_kinds:
         image = 1 - image
-    diameter_px = median_diameter_px(labels) or settings.diameter_px
-    example = Example(image, _numbered(labels), diameter_px, sample.kind, is_colour)
+    diameter_px = median_diameter_px(labels, faulty) or settings.diameter_px
+    numbered, untaught = _numbered(labels, faulty)
+    example = Example(image, numbered, diameter_px, sample.kind, is_colour, untaught)
     if is_colour and np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]):
         return replace(example, image=image[:1], is_colour=False)
     return example
 
 
-def median_diameter_px(labels: Labels) -> float | None:
-    """Return the median diameter of circles with the areas of the cells; None where there are no cells."""
-    areas = np.unique(labels[labels > 0], return_counts=True)[1]
+def true_diameter_px(sample: TrainingSample) -> float | None:
+    """Return the median diameter of the true cells of an image that are not flagged as faulty; errors as above."""
+    return median_diameter_px(*_read_labels(sample))
+
+
+def _read_labels(sample: TrainingSample) -> tuple[Labels, NDArray[np.uint32]]:
+    """Return the labels of an image and the values of the cells that are flagged as faulty."""
+    labels, faulty = read_label_image(Path(sample.labels)), faulty_cells_of(sample)
+    height, width = labels.shape
+    faulty.require_in(Path(sample.labels), lambda box: labels[box.slices], (height, width))
+    return labels, faulty.cell_ids
+
+
+def median_diameter_px(labels: Labels, left_out: Sequence[int] | NDArray[np.uint32] = ()) -> float | None:
+    """Return the median diameter of circles with the areas of the cells; None where there are no cells.
+
+    Parameters
+    ----------
+    left_out
+        Labels that are not looked at.
+    """
+    values, areas = np.unique(labels[labels > 0], return_counts=True)
+    areas = areas[~np.isin(values, left_out)]
     return float(2 * np.sqrt(np.median(areas) / np.pi)) if areas.size else None
 
 
-def _numbered(labels: Labels) -> Labels:
-    """Return the labels numbered from 1 without gaps: crops are warped as float32, which holds no large numbers."""
+def _numbered(labels: Labels, faulty: NDArray[np.uint32]) -> tuple[Labels, NDArray[np.uint32]]:
+    """Return the labels numbered from 1 without gaps, and the numbers of the faulty ones, all of which are there.
+
+    Crops are warped as float32, which holds no large numbers.
+    """
     values, inverse = np.unique(labels, return_inverse=True)
     first = 0 if values[0] == 0 else 1
-    return (inverse.reshape(labels.shape) + first).astype(np.uint32)
+    numbered = (inverse.reshape(labels.shape) + first).astype(np.uint32)
+    return numbered, (np.searchsorted(values, faulty) + first).astype(np.uint32)

@@ -107,6 +107,9 @@ def train_network(options: TrainOptions, say: Callable[[str], None]) -> Path:
     say(f"reading {len(samples)} images")
     cache = options.output / _EXAMPLES
     examples = [keep_example(read_example(sample, settings), cache / sample.sample) for sample in samples]
+    n_faulty = sum(example.untaught.size for example in examples)
+    if n_faulty:
+        say(f"{n_faulty} cells are flagged as faulty and do not teach")
     n_inputs = _n_inputs(samples, examples, None if start is None else start.n_inputs)
     run = _Run(options.output, settings, examples_digest(examples), say)
     parts = None if earlier is None else run.go_on_from(earlier, anew=options.earlier == "resume or restart")
@@ -121,7 +124,8 @@ def train_network(options: TrainOptions, say: Callable[[str], None]) -> Path:
         "started_from_sha256": None if start is None else start.sha256,
         "settings": settings.model_dump(mode="json"),
         "images": dict(sorted(Counter(example.kind for example in examples).items())),
-        "cells": sum(int(example.labels.max()) for example in examples),
+        "cells": sum(int(example.labels.max()) for example in examples) - n_faulty,
+        "cells_left_out": n_faulty,
     }
     how = {
         "hardware": _describe_hardware(device_name(device), threads),

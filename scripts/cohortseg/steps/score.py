@@ -11,9 +11,10 @@ from cohortseg.settings import SegmentSettings
 from cohortseg.settings.training_sheet import TrainingSample
 from cohortseg.steps.evaluate import evaluate_file
 from cohortseg.steps.evaluate_cohort import read_scored
-from cohortseg.steps.examples import median_diameter_px
+from cohortseg.steps.examples import true_diameter_px
+from cohortseg.steps.flagged import faulty_cells_of
 from cohortseg.steps.segment import segment_file
-from cohortseg.stores.tables import read_json, read_label_image, write_json
+from cohortseg.stores.tables import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,17 @@ class Judge:
             )
             facts = read_json(metadata)
             height, width = facts["mask_shape"]
-            write_json(evaluation, evaluate_file(polygons, Path(sample.labels), shape=(height, width), plane=0))
+            labels, faulty = Path(sample.labels), faulty_cells_of(sample)
+            write_json(evaluation, evaluate_file(polygons, labels, shape=(height, width), plane=0, faulty=faulty))
             scored = read_scored(evaluation, facts, sample=sample.sample, model=self.name)
         return replace(scored, modality=sample.kind)
 
 
 def score_all(judge: Judge, samples: Sequence[TrainingSample], say: Callable[[str], None]) -> list[Scored]:
-    """Return the scores of images with their true median diameter given."""
+    """Return the scores of images with their true median diameter given; cells flagged as faulty do not count."""
     scores = []
     for number, sample in enumerate(samples, start=1):
-        diameter_px = median_diameter_px(read_label_image(Path(sample.labels)))
-        scores.append(judge.score(sample, diameter_px))
+        scores.append(judge.score(sample, true_diameter_px(sample)))
         ap = scores[-1].counts.scores()["ap"][0]
         say(f"{judge.name}, {number} of {len(samples)}: {sample.sample}, {sample.kind}, AP@0.5 {ap:.3f}")
     return scores

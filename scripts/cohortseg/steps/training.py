@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cohortseg.networks.models import find_checkpoint
 from cohortseg.settings import SegmentSettings, Settings, load_block
 from cohortseg.settings.training import TrainSettings
 from cohortseg.settings.training_sheet import Split, TrainingSample, parse_training_sheet
+from cohortseg.steps.flagged import read_faulty
 from cohortseg.stores.sheet import read_sheet
 from cohortseg.stores.tables import read_yaml
 
@@ -21,8 +23,8 @@ def plan_training(settings: Settings, exists: Callable[[str], bool]) -> dict[str
     -------
     dict or None
         `sheet`; `start`, the file of the network to fine-tune, in a list that is empty for a new network;
-        `train_images` and `test_images`, images and labels; `settings` of the training; `promotion`, what the rule
-        `promote` is told; `segment`, how it segments.
+        `train_images` and `test_images`, images, labels and flags; `settings` of the training; `promotion`, what the
+        rule `promote` is told; `segment`, how it segments.
 
     Raises
     ------
@@ -47,6 +49,7 @@ def plan_training(settings: Settings, exists: Callable[[str], bool]) -> dict[str
         "start": [] if start is None else [str(start)],
         **{
             f"{split}_images": [path for sample in samples for path in (sample.image, sample.labels)]
+            + list(dict.fromkeys(sample.flags for sample in samples if sample.flags))
             for split, samples in chosen.items()
         },
         "settings": train.model_dump(mode="json", exclude_unset=True),
@@ -86,7 +89,10 @@ def samples_of_split(
         raise MissingFileError(
             f"{sheet} does not exist", "a training sheet was expected", "Correct the path; see config/README.md."
         )
-    samples = parse_training_sheet(read_sheet(sheet), str(sheet.absolute().parent), sheet.name, exists)
+    # Rows of one cohort name the same file.
+    flagged_samples = cache(lambda flags: read_faulty(Path(flags)).keys())
+    base = str(sheet.absolute().parent)
+    samples = parse_training_sheet(read_sheet(sheet), base, sheet.name, exists, flagged_samples)
     chosen = [sample for sample in samples if sample.split == split]
     if not chosen:
         raise SampleSheetError(

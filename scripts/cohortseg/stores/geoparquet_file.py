@@ -31,13 +31,16 @@ def missing_columns(name: str, missing: Sequence[str], present: Sequence[str]) -
     )
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a parquet file; MissingFileError where it is absent, TableError where its footer is damaged."""
+def open_parquet(path: Path, buffer_bytes: int = 0) -> pq.ParquetFile:
+    """Open a parquet file; MissingFileError where it is absent, TableError where its footer is damaged.
+
+    Columns of a row group are read whole, or, for a large row group, through buffers of so many bytes each.
+    """
     if not path.exists():
         raise MissingFileError(f"{path} does not exist", "expected a parquet file", "Run the step that makes it.")
     with reading(path):
         # Reading ahead is for far stores; here it takes more time than thousands of row groups.
-        return pq.ParquetFile(path, pre_buffer=False)
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=buffer_bytes)
 
 
 @contextmanager

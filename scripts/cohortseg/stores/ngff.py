@@ -69,6 +69,7 @@ def _zarr_source(
         format=stored.format,
         z_step_um=stored.z_step_um,
         z_place=layout.z_place(selection.plane),
+        n_levels=stored.n_levels,
     )
     return ZarrSource(facts, stored.array, chunk_reader(stored.array, store.value), layout, selection.plane)
 
@@ -82,6 +83,7 @@ class _StoredArray(NamedTuple):
     pixel_size_um: float | None
     z_step_um: float | None
     format: str
+    n_levels: int
 
 
 def _stored_array(name: str, node: "zarr.Array[Any] | zarr.Group", selection: PageSelection) -> _StoredArray:
@@ -89,7 +91,7 @@ def _stored_array(name: str, node: "zarr.Array[Any] | zarr.Group", selection: Pa
         check_index(name, "series", selection.series, ["the array"])
         check_index(name, "level", selection.level, ["the array"])
         axes = array_axes(name, node, selection.channel_last)
-        return _StoredArray(node, axes, (), None, None, f"Zarr {node.metadata.zarr_format}")
+        return _StoredArray(node, axes, (), None, None, f"Zarr {node.metadata.zarr_format}", 1)
     series = selection.series
     images = image_paths(name, node)
     if images:
@@ -104,7 +106,7 @@ def _stored_array(name: str, node: "zarr.Array[Any] | zarr.Group", selection: Pa
             "Correct the multiscales metadata, or export the image again.",
         )
     sizes = level.pixel_size_um, level.z_step_um
-    return _StoredArray(array, level.axes, level.channels, *sizes, f"OME-Zarr {level.version}")
+    return _StoredArray(array, level.axes, level.channels, *sizes, f"OME-Zarr {level.version}", level.n_levels)
 
 
 def _checked_dtype(name: str, array: "zarr.Array[Any]") -> np.dtype[Any]:

@@ -33,6 +33,7 @@ class Multiscale:
     pixel_size_um: float | None
     z_step_um: float | None
     version: str
+    n_levels: int
 
     @classmethod
     def of_group(cls, name: str, attributes: Mapping[str, Any], series: int, level: int) -> "Multiscale":
@@ -89,6 +90,7 @@ class Multiscale:
             pixel_size_um=square_pixel_um(y, x, unit) if unit == x_unit else None,
             z_step_um=length_um(*sizes.get("Z", (None, ""))),
             version=str(image.get("version") or attributes.get("version") or "0.1"),
+            n_levels=len(image["datasets"]),
         )
 
     def array(self, group: zarr.Group) -> "zarr.Array[Any]":

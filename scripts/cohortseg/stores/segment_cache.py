@@ -43,11 +43,14 @@ class SegmentCache:
         """Size of all that was decoded so far."""
         return self._decoded_bytes
 
-    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
-        """Keep what no longer fits the memory in a file without a name in `folder`, and less of it in memory."""
+    def use_scratch(self, folder: Path, limit_bytes: int, memory_bytes: int | None = None) -> None:
+        """Keep what no longer fits the memory in a file without a name in `folder`, and less of it in memory.
+
+        In memory are at most `memory_bytes`, None for WITH_SCRATCH_BYTES, or what `make_room` was told.
+        """
         with self._lock:
             self._scratch = Scratch(folder, limit_bytes)
-            self._budget_bytes = min(self._budget_bytes, WITH_SCRATCH_BYTES)
+            self._budget_bytes = min(self._budget_bytes, WITH_SCRATCH_BYTES if memory_bytes is None else memory_bytes)
 
     def make_room(self, box_bytes: int, band_bytes: int, limit_bytes: int) -> None:
         """Raise the budget to what the next box needs, too, but not beyond a limit.

@@ -90,6 +90,7 @@ def _facts(path: Path, slide: Any, selection: PageSelection) -> ImageFacts:
         is_rgb=True,
         pixel_size_um=square_pixel_um(y, x, "um"),
         n_planes=1,
+        n_levels=slide.level_count,
         format=f"slide ({slide.properties.get('openslide.vendor', 'unknown vendor')})",
     )
 

@@ -88,6 +88,7 @@ class ImageFacts:
     format: str
     z_step_um: float | None = None
     z_place: int = 0
+    n_levels: int = 1
 
 
 class ImageSource(ABC):
@@ -116,6 +117,8 @@ class ImageSource(ABC):
         Distance of planes that are neighbours along z, in micrometres, as the file says; None where it does not.
     z_place
         Where the plane is along the file's z axis, counted from 0.
+    n_levels
+        Levels of the file's pyramid that PageSelection.level may select, 0 the largest.
     """
 
     def __init__(self, facts: ImageFacts) -> None:
@@ -129,6 +132,7 @@ class ImageSource(ABC):
         self.format = facts.format
         self.z_step_um = facts.z_step_um
         self.z_place = facts.z_place
+        self.n_levels = facts.n_levels
 
     def read(self, channels: Sequence[int], box: Box) -> Image:
         """Read some channels of a rectangle.
@@ -171,11 +175,12 @@ class ImageSource(ABC):
         """Size of all pixels that were decoded from the file so far, those of channels beside the wanted ones apart."""
         return 0
 
-    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+    def use_scratch(self, folder: Path, limit_bytes: int, memory_bytes: int | None = None) -> None:
         """Keep decoded pixels in a file without a name in `folder` until `close`, so that none is decoded twice.
 
         For an image that is read more than once; to be called before the first `read`. The file takes at most
-        `limit_bytes`. Sources without tiles or chunks of their own to decode have no need of it.
+        `limit_bytes`. In memory `memory_bytes` are kept, None for what suits one image, or what two reads need. Sources
+        without tiles or chunks of their own to decode have no need of it.
         """
         return
 

@@ -63,9 +63,9 @@ class TiffSource(ImageSource):
             plane.read(box, targets)
         return pixels
 
-    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+    def use_scratch(self, folder: Path, limit_bytes: int, memory_bytes: int | None = None) -> None:
         """See ImageSource."""
-        self._cache.use_scratch(folder, limit_bytes)
+        self._cache.use_scratch(folder, limit_bytes, memory_bytes)
 
     def close(self) -> None:
         """See ImageSource."""
@@ -174,6 +174,7 @@ def _tiff_source(
         format=FORMAT_NAMES.get(series.kind, "TIFF"),
         z_step_um=tiff_z_step_um(tif, series, selection.series),
         z_place=layout.z_place(selection.plane),
+        n_levels=len(series.levels),
     )
     locator.note_costs()
     return TiffSource(facts, places, locator)

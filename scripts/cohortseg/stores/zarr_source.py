@@ -58,9 +58,9 @@ class ZarrSource(ImageSource):
         """See ImageSource."""
         return self._cache.decoded_bytes
 
-    def use_scratch(self, folder: Path, limit_bytes: int) -> None:
+    def use_scratch(self, folder: Path, limit_bytes: int, memory_bytes: int | None = None) -> None:
         """See ImageSource."""
-        self._cache.use_scratch(folder, limit_bytes)
+        self._cache.use_scratch(folder, limit_bytes, memory_bytes)
 
     def close(self) -> None:
         """See ImageSource."""

@@ -161,13 +161,24 @@ def _step(
     network.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         fields = forward(x)[0].float()
-    loss = 0.5 * functional.mse_loss(fields[:, :2], wanted[:, :2])
-    loss = loss + functional.binary_cross_entropy_with_logits(fields[:, 2], wanted[:, 2])
+    loss = field_loss(fields, wanted)
     optimiser.zero_grad()
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return float(loss.detach())
+
+
+def field_loss(fields: Tensor, wanted: Tensor) -> Tensor:
+    """Return the loss of (n, 3, y, x) fields against the (n, 4, y, x) targets of `random_batch`.
+
+    It is the mean over all pixels, so that each pixel that teaches weighs the same however many do not.
+    """
+    teaches = wanted[:, 3]
+    # What the network gives there is its own target: no error, no gradient.
+    flow = torch.where(teaches[:, None] > 0, wanted[:, :2], fields[:, :2].detach())
+    loss = 0.5 * functional.mse_loss(fields[:, :2], flow)
+    return loss + functional.binary_cross_entropy_with_logits(fields[:, 2], wanted[:, 2], weight=teaches)
 
 
 def _average(average: ResidualUNet, network: ResidualUNet, decay: float) -> None:

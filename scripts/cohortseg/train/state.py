@@ -61,6 +61,8 @@ def examples_digest(examples: Sequence[Example]) -> str:
         digest.update(repr((example.kind, example.diameter_px, example.is_colour, example.image.shape)).encode())
         digest.update(example.image.tobytes())
         digest.update(example.labels.tobytes())
+        if example.untaught.size:  # without such cells it is the digest of before there were any
+            digest.update(repr(example.untaught.tolist()).encode())
     return digest.hexdigest()
 
 

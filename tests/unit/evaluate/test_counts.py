@@ -1,6 +1,7 @@
 """Counts of an image and the scores that follow, worked out by hand."""
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict
 
 import numpy as np
@@ -14,11 +15,12 @@ from cohortseg.errors import TableError
 from cohortseg.evaluate import THRESHOLDS, Counts, average_precision, evaluate_image
 from cohortseg.evaluate.neurips import ChallengeRule
 
-CUT = ChallengeRule(roi_px=4, whole_below_px=1)
+CUT, WHOLE = ChallengeRule(roi_px=4, whole_below_px=1), ChallengeRule()
 
 
-def counts_of(truth: Labels, predicted: Labels, rule: ChallengeRule = CUT) -> Counts:
-    return evaluate_image(lambda box: truth[box.slices], lambda box: predicted[box.slices], truth.shape, rule)
+def counts_of(truth: Labels, predicted: Labels, rule: ChallengeRule = CUT, left_out: Collection[int] = ()) -> Counts:
+    read_truth, read_predicted = (lambda box, labels=labels: labels[box.slices] for labels in (truth, predicted))
+    return evaluate_image(read_truth, read_predicted, truth.shape, rule, left_out=sorted(left_out))
 
 
 def row(text: str) -> Labels:
@@ -89,7 +91,7 @@ PLANES = hnp.arrays(np.uint32, (9, 10), elements=st.integers(0, 5))
 @settings(max_examples=30)
 @given(PLANES, PLANES)
 def test_cutting_an_image_changes_the_counts_of_the_challenge_only(truth: Labels, predicted: Labels) -> None:
-    whole, cut = counts_of(truth, predicted, ChallengeRule()), counts_of(truth, predicted)
+    whole, cut = counts_of(truth, predicted, WHOLE), counts_of(truth, predicted)
     plain = [{k: v for k, v in asdict(each).items() if not k.startswith("inner")} for each in (whole, cut)]
     assert plain[0].pop("matched_iou") == pytest.approx(plain[1].pop("matched_iou"))
     assert plain[0] == plain[1]
@@ -110,3 +112,56 @@ def test_counts_are_read_back_and_others_are_refused() -> None:
     assert Counts.read(stored) == counts
     with pytest.raises(TableError, match=r"lacks n_true, .*Run the rule evaluate again"):
         Counts.read({"ap": [0.5], "tp": [1]})
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "n_true", "n_predicted", "tp"),
+    [
+        ("1111..2222", "1111..2222", 1, 1, 1),  # found, and not counted
+        ("1111..2222", "1111......", 1, 1, 1),  # not missed
+        ("1111..2222", "1111..2233", 1, 1, 1),  # in pieces
+        ("1111..2222", "1111.22222", 1, 1, 1),  # four fifths of it lie there
+        ("1111..2222", "1111222222", 1, 1, 1),  # four sixths
+        ("1111..2222", "11113333..", 1, 2, 1),  # by exactly half: surplus
+        ("1111.22...", "1111.22233", 1, 2, 1),  # 3 does not lie there
+        ("11112222..", "11111222..", 1, 1, 1),  # the neighbour of a cell that is left out is matched as ever
+        ("11112222..", "11111111..", 1, 1, 1),  # merged with it: matched at exactly 0.5, so it stays
+        ("1112222...", "1111111...", 1, 0, 0),  # more than half of it is of the other: nothing found, nothing surplus
+    ],
+)
+def test_cells_left_out_are_neither_missed_nor_surplus(
+    truth: str, predicted: str, n_true: int, n_predicted: int, tp: int
+) -> None:
+    counts = counts_of(row(truth), row(predicted), left_out=[2])
+    assert (counts.n_true, counts.n_predicted, counts.tp[0]) == (n_true, n_predicted, tp)
+
+
+def test_a_cell_found_in_two_that_are_left_out_is_left_out_with_them() -> None:
+    counts = counts_of(row("112233"), row("1.5555"), left_out=[2, 3])
+    assert (counts.n_true, counts.n_predicted, counts.tp[0], counts.merges) == (1, 1, 1, 0)
+
+
+@settings(max_examples=60)
+@given(PLANES, PLANES, st.sets(st.integers(1, 6)))
+def test_counts_are_those_of_images_without_the_cells_left_out(
+    truth: Labels, predicted: Labels, left_out: set[int]
+) -> None:
+    """All counts are of the plain images without them, and COCO's order, to match first, finds the same."""
+    gone = np.isin(truth, list(left_out))
+    kept_true = np.where(gone, 0, truth).astype(np.uint32)
+    inside = [i for i in np.unique(predicted) if i and 2 * gone[predicted == i].sum() > (predicted == i).sum()]
+    kept_predicted = np.where(np.isin(predicted, inside), 0, predicted).astype(np.uint32)
+    found = counts_of(truth, predicted, WHOLE, left_out)
+    assert found == counts_of(kept_true, kept_predicted, WHOLE)
+    matched_first = average_precision(kept_true, predicted, THRESHOLDS)
+    assert list(found.tp) == matched_first.tp.tolist()
+    assert matched_first.fp.tolist() == [found.n_predicted - tp + len(inside) for tp in found.tp]
+
+
+@settings(max_examples=30)
+@given(PLANES, PLANES, st.sets(st.integers(1, 6)))
+def test_cells_are_left_out_alike_however_an_image_is_cut(truth: Labels, predicted: Labels, left_out: set[int]) -> None:
+    whole, cut = (counts_of(truth, predicted, rule, left_out) for rule in (WHOLE, CUT))
+    plain = [{k: v for k, v in asdict(each).items() if not k.startswith("inner")} for each in (whole, cut)]
+    assert plain[0].pop("matched_iou") == pytest.approx(plain[1].pop("matched_iou"))
+    assert plain[0] == plain[1]

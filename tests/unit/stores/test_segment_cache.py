@@ -1,4 +1,5 @@
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,4 +91,12 @@ def test_what_the_scratch_file_has_no_room_for_is_decoded_again(
     for key in [*range(8), *range(8)]:
         cache.get(key, lambda key=key: decoded.append(key) or kilobyte())
     assert decoded == [*range(8), 5, 6, 7]
+    cache.close()
+
+
+def test_with_a_scratch_file_the_memory_is_what_was_asked_for(tmp_path: Path) -> None:
+    cache = SegmentCache(10_000)
+    cache.use_scratch(tmp_path, 10**6, 3 * 1024)
+    segments = [weakref.ref(cache.get(key, kilobyte)) for key in range(8)]
+    assert [each() is None for each in segments] == [True] * 5 + [False] * 3
     cache.close()

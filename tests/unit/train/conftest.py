@@ -27,6 +27,16 @@ def examples() -> list[Example]:
 
 
 @pytest.fixture
+def tiles() -> tuple[Example, Example]:
+    """Return an image of 25 cells that touch, and the same with the right half of cell 13, in the middle, as 30."""
+    labels = np.pad(np.kron(np.arange(1, 26, dtype=np.uint32).reshape(5, 5), np.ones((16, 16), np.uint32)), 10)
+    image = np.random.default_rng(0).random((1, *labels.shape), np.float32)
+    apart = labels.copy()
+    apart[:, 50:][labels[:, 50:] == 13] = 30
+    return Example(image, labels, 18.0, "fluorescence"), Example(image, apart, 18.0, "fluorescence")
+
+
+@pytest.fixture
 def tiny() -> TrainSettings:
     """Return the settings of a training of 6 steps."""
     return TrainSettings(widths=(2, 4, 8), steps=6, checkpoint_every=2, batch_size=2, crop_px=32)

@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from cohortseg.settings.training import TrainSettings
-from cohortseg.train.crops import Example, _View, example_weights, random_batch
+from cohortseg.train.crops import Example, _teaching, _View, example_weights, random_batch
 
 EVEN = np.full(3, 1 / 3)
 
@@ -32,7 +32,7 @@ def test_crops_have_the_shapes_and_ranges_of_the_networks_input_and_output(
 ) -> None:
     images, targets = random_batch(examples, EVEN, tiny, 0)
     assert (images.shape, images.dtype) == ((2, 2, 32, 32), np.float32)
-    assert (targets.shape, targets.dtype) == ((2, 3, 32, 32), np.float32)
+    assert (targets.shape, targets.dtype) == ((2, 4, 32, 32), np.float32)
     assert not images[:, 1].any()
     inside = targets[:, 2] == 1
     assert np.array_equal(np.unique(targets[:, 2]), [0, 1])
@@ -53,7 +53,8 @@ def test_cells_are_scaled_to_the_networks_diameter(examples: list[Example], tiny
 def test_an_image_without_cells_gives_crops_of_background(examples: list[Example], tiny: TrainSettings) -> None:
     empty = replace(examples[0], labels=np.zeros_like(examples[0].labels))
     _, targets = random_batch([empty], np.ones(1), tiny, 0)
-    assert not targets.any()
+    assert not targets[:, :3].any()
+    assert targets[:, 3].all()
 
 
 def test_kinds_are_drawn_by_their_share_and_images_of_a_kind_alike(examples: list[Example]) -> None:
@@ -124,3 +125,39 @@ def test_two_channels_stay_two_and_are_changed_alike(examples: list[Example], ti
     # Noise is drawn for each channel; everything else is the same.
     assert np.abs(images[:, 0] - images[:, 1]).max() < 1
     assert np.corrcoef(images[:, 0].ravel(), images[:, 1].ravel())[0, 1] > 0.7
+
+
+def test_what_is_labelled_in_cells_that_do_not_teach_decides_nothing(
+    tiles: tuple[Example, Example], tiny: TrainSettings
+) -> None:
+    """A merged cell, and the two cells that it is, give the same crops where both are left out."""
+    settings = tiny.model_copy(update={"batch_size": 16})
+    for step in range(4):
+        shown = [
+            random_batch([replace(example, untaught=np.array(untaught, np.uint32))], np.ones(1), settings, step)
+            for example, untaught in zip(tiles, ([13], [13, 30]), strict=True)
+        ]
+        taught = [random_batch([example], np.ones(1), settings, step)[1] for example in tiles]
+        np.testing.assert_array_equal(shown[0][0], shown[1][0])
+        np.testing.assert_array_equal(shown[0][1], shown[1][1])
+        assert not np.array_equal(taught[0], taught[1])
+        assert not shown[0][1][:, :3].any(axis=1)[shown[0][1][:, 3] == 0].any()
+
+
+def test_the_rim_of_a_cell_that_does_not_teach_is_of_background_only() -> None:
+    rng = np.random.default_rng(3)
+    for rim_px in (0.0, 1.0, 2.9, 7.5):
+        cells = (rng.random((40, 50)) < 0.1).astype(np.uint32)
+        untaught = (rng.random((40, 50)) < 0.01) & (cells == 0)
+        near = distance_transform_edt(~untaught) <= rim_px
+        np.testing.assert_array_equal(_teaching(cells, untaught, rim_px), ~(untaught | (near & (cells == 0))))
+    assert _teaching(cells, np.zeros_like(untaught), 5.0).all()
+
+
+def test_crops_are_not_drawn_for_cells_that_do_not_teach(tiny: TrainSettings) -> None:
+    """Of a large cell and a small one far away, the crops show the small one where the large one is left out."""
+    labels = np.zeros((400, 400), np.uint32)
+    labels[20:140, 20:140], labels[340:380, 340:380] = 1, 2
+    example = Example(np.zeros((1, 400, 400), np.float32), labels, 40.0, "x", untaught=np.array([1], np.uint32))
+    _, targets = random_batch([example], np.ones(1), tiny.model_copy(update={"batch_size": 60}), 0)
+    assert (targets[:, 2].any(axis=(1, 2))).mean() > 0.5

@@ -1,17 +1,19 @@
 """Training learns, resumes exactly, and follows its schedule."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from cohortseg.errors import DeviceError
 from cohortseg.networks.unet import ResidualUNet
 from cohortseg.settings.training import TrainSettings
 from cohortseg.train.crops import Example
-from cohortseg.train.loop import Progress, _shared, learning_rate, train
+from cohortseg.train.loop import Progress, _shared, field_loss, learning_rate, train
 
 CPU = torch.device("cpu")
 
@@ -104,3 +106,54 @@ def test_several_gpus_begin_with_the_one_that_the_job_took(
     two = tiny.model_copy(update={"n_gpus": 2})
     assert _shared(network, torch.device("cuda", 2), two) == [2, 0]
     assert _shared(network, torch.device("cuda"), two) == [0, 1]
+
+
+def test_the_loss_is_of_the_pixels_that_teach() -> None:
+    rng = np.random.default_rng(0)
+    fields = rng.normal(0, 3, (2, 3, 9, 7)).astype(np.float32)
+    wanted = rng.normal(0, 3, (2, 4, 9, 7)).astype(np.float32)
+    wanted[:, 2:] = wanted[:, 2:] > 0
+    logits, inside, teaches = fields[:, 2], wanted[:, 2], wanted[:, 3]
+    squares = 0.5 * ((fields[:, :2] - wanted[:, :2]) ** 2 * teaches[:, None]).mean()
+    entropy = (np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0) - logits * inside) * teaches
+    given = torch.from_numpy(fields).requires_grad_()
+    loss = field_loss(given, torch.from_numpy(wanted))
+    assert float(loss.detach()) == pytest.approx(squares + entropy.mean(), rel=1e-5)
+    torch.autograd.backward(loss)
+    gradient = given.grad
+    assert gradient is not None
+    moved = gradient.abs().sum(1).numpy() > 0
+    np.testing.assert_array_equal(moved, teaches == 1)
+
+
+def test_where_every_pixel_teaches_the_loss_is_that_of_cellpose_to_the_bit() -> None:
+    fields = torch.randn(3, 3, 11, 13).contiguous(memory_format=torch.channels_last)
+    wanted = torch.ones(3, 4, 11, 13)
+    wanted[:, :3] = torch.rand(3, 3, 11, 13)
+    one, other = (fields.clone().requires_grad_() for _ in range(2))
+    plain = 0.5 * functional.mse_loss(one[:, :2], wanted[:, :2])
+    plain = plain + functional.binary_cross_entropy_with_logits(one[:, 2], wanted[:, 2])
+    loss = field_loss(other, wanted)
+    assert torch.equal(loss, plain)
+    torch.autograd.backward(plain)
+    torch.autograd.backward(loss)
+    assert one.grad is not None
+    assert other.grad is not None
+    assert torch.equal(one.grad, other.grad)
+
+
+def test_a_network_learns_nothing_of_what_is_labelled_in_cells_left_out(
+    tiles: tuple[Example, Example], tiny: TrainSettings
+) -> None:
+    merged, apart = tiles
+
+    def trained(example: Example, *untaught: int) -> list[torch.Tensor]:
+        left_out = replace(example, untaught=np.array(untaught, np.uint32))
+        return weights(train([left_out], tiny, device=CPU, state=None, on_checkpoint=ignore))
+
+    def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+    assert same(trained(merged, 13), trained(apart, 13, 30))
+    assert not same(trained(merged), trained(apart))
+    assert not same(trained(merged), trained(merged, 13))

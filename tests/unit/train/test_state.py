@@ -56,10 +56,11 @@ CHANGES: list[Callable[[Example], Example]] = [
     lambda example: replace(example, image=example.image + np.float32(1e-3)),
     lambda example: replace(example, labels=np.roll(example.labels, 1)),
     lambda example: replace(example, kind="histology"),
+    lambda example: replace(example, untaught=np.array([1], np.uint32)),
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=["image", "labels", "kind"])
+@pytest.mark.parametrize("change", CHANGES, ids=["image", "labels", "kind", "untaught"])
 def test_other_images_are_noticed(
     examples: list[Example], tiny: TrainSettings, state: TrainingState, change: Callable[[Example], Example]
 ) -> None:
