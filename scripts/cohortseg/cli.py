@@ -14,6 +14,7 @@ import typer
 
 from cohortseg import __version__
 from cohortseg.cli_evaluate import evaluate
+from cohortseg.cli_export import export
 from cohortseg.cli_models import models_app
 from cohortseg.errors import CohortsegError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
+app.command()(export)
 
 
 class Device(StrEnum):

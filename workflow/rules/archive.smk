@@ -14,6 +14,8 @@ rule archive:
         MASKS,
         expand(OTHER_RESULTS, sample=SAMPLES),
         CELLS,
+        EXPORTS,
+        COHORT_EXPORTS,
         PREVIEWS,
         STACKS,
         EVALUATIONS,

@@ -64,6 +64,8 @@ MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=SAMPLES)
 CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=SAMPLES)
 PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=SAMPLES)
 EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=[name for name in LABELLED if name not in BATCHED])
+EXPORTS = expand(f"{RESULTS}/{{sample}}/exports/{{file}}", sample=SAMPLES, file=PLAN["exports"])
+COHORT_EXPORTS = [f"{COHORT}/{file}" for file in PLAN["exports"] if file == "cells.h5ad"]
 EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"]
 COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
 TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
@@ -281,7 +283,7 @@ def plan_of_batch(wildcards):
     """Return what of the plan the job of a batch needs."""
     batch = batch_plan(wildcards)
     parts = {"samples": batch["samples"], "stacks": batch["stacks"], "pairs": batch["stacks"]}
-    whole = {key: PLAN[key] for key in ("results", "results_version", "settings", "stitch_decisive")}
+    whole = {key: PLAN[key] for key in ("results", "results_version", "settings", "exports", "stitch_decisive")}
     return whole | {key: {name: PLAN[key][name] for name in names} for key, names in parts.items()}
 
 
@@ -293,5 +295,6 @@ def batch_decisive(wildcards):
         "samples": [[sample["decisive"], sample["image"], sample["labels"], sample["z_index"]] for sample in samples],
         "rasterise": settings["rasterise"],
         "quantify": [settings["quantify"], settings["report"]["thumbnail_px"]],
+        "export": settings["export"],
         "stitch": PLAN["stitch_decisive"] if batch["stacks"] else None,
     }
