@@ -14,6 +14,7 @@ import typer
 
 from cohortseg import __version__
 from cohortseg.cli_evaluate import evaluate, flags
+from cohortseg.cli_export import export
 from cohortseg.cli_models import models_app
 from cohortseg.cli_view import view
 from cohortseg.errors import CohortsegError
@@ -32,6 +33,7 @@ app.add_typer(models_app, name="models")
 app.command()(evaluate)
 app.command()(flags)
 app.command()(view)
+app.command()(export)
 
 
 class Device(StrEnum):

@@ -40,7 +40,7 @@ class MissingFileError(CohortsegError, FileNotFoundError):
 
 
 class MissingExtraError(CohortsegError, ImportError):
-    """An optional library that an image needs is not installed; the remedy names the extra that brings it."""
+    """An optional library is not installed that an image or an export needs; the remedy names its extra."""
 
 
 class ImageError(CohortsegError, ValueError):

@@ -277,3 +277,25 @@ def test_an_archive_holds_what_a_batch_made() -> None:
     expected |= {"results/lone/evaluation.json", "results/cohort/summary.tsv"}
     expected |= {f"results/stacks/pair/{file}" for file in OF_A_STACK}
     assert found == expected
+
+
+def test_files_for_other_programs_are_made_of_each_image(cohort: Path) -> None:
+    plan = planned(export={"formats": ["geojson", "imagej"]})
+    run(plan)
+    files = {
+        f"results/{name}/exports/{file}" for name in ("z0", "z1", "lone") for file in ("cells.geojson", "rois.zip")
+    }
+    assert {file for job in jobs(plan) if job.rule == "export" for file in job.outputs.values()} == files
+    assert [file for file in sorted(files) if not (cohort / file).is_file()] == []
+    before = times(plan)
+    (cohort / "results" / "z0" / "cells.parquet").unlink()
+    run(plan)
+    assert changed(before, times(plan)) == {
+        ("quantify", "z0"), ("export", "z0.cells.geojson"), ("export", "z0.rois.zip"),
+    }  # fmt: skip
+    more = planned(export={"formats": ["geojson", "imagej", "xenium"]})
+    run(more)
+    assert (cohort / "results" / "lone" / "exports" / "xenium.geojson").is_file()
+    assert not changed(
+        times(plan), {job: time for job, time in times(more).items() if not job[1].endswith("xenium.geojson")}
+    )

@@ -39,6 +39,7 @@ BY_NAME = {"s3fs"}
 
 NEVER_CALLED = {
     "cpu.yaml": {"torch", "cellpose", "openvino"},
+    "exports.yaml": {"torch", "cellpose", "openvino"},
     "gpu.yaml": set(),
     "report.yaml": {"torch", "cellpose", "openvino", "aiohttp", "fsspec"},
 }

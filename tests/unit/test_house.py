@@ -35,6 +35,7 @@ RANKS = {
     "steps": 5,
     "api": 5,
     "cli_evaluate": 6,
+    "cli_export": 6,
     "cli_models": 6,
     "cli_view": 6,
     "cli": 7,

@@ -15,6 +15,8 @@ rule archive:
         expand(OTHER_RESULTS, sample=SAMPLES),
         CELLS,
         expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=PLAN["measured"].values()),
+        EXPORTS,
+        COHORT_EXPORTS,
         PREVIEWS,
         STACKS,
         EVALUATIONS,

@@ -64,6 +64,8 @@ MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=SAMPLES)
 CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=SAMPLES)
 PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=SAMPLES)
 EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=[name for name in LABELLED if name not in BATCHED])
+EXPORTS = expand(f"{RESULTS}/{{sample}}/exports/{{file}}", sample=SAMPLES, file=PLAN["exports"])
+COHORT_EXPORTS = [f"{COHORT}/{file}" for file in PLAN["exports"] if file == "cells.h5ad"]
 EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"]
 COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
 TRAINED = f"{RESULTS}/train/{PLAN['settings']['training']['name']}"
@@ -291,7 +293,8 @@ def plan_of_batch(wildcards):
     """Return what of the plan the job of a batch needs."""
     batch = batch_plan(wildcards)
     parts = {"samples": batch["samples"], "stacks": batch["stacks"], "pairs": batch["stacks"]}
-    whole = {key: PLAN[key] for key in ("results", "results_version", "settings", "measured", "stitch_decisive")}
+    common = ("results", "results_version", "settings", "measured", "exports", "stitch_decisive")
+    whole = {key: PLAN[key] for key in common}
     return whole | {key: {name: PLAN[key][name] for name in names} for key, names in parts.items()}
 
 
@@ -305,5 +308,6 @@ def batch_decisive(wildcards):
         ],
         "rasterise": settings["rasterise"],
         "quantify": [settings["quantify"], settings["report"]["thumbnail_px"]],
+        "export": settings["export"],
         "stitch": PLAN["stitch_decisive"] if batch["stacks"] else None,
     }

@@ -8,6 +8,7 @@ localrules:
     cells,
     stacks,
     evaluations,
+    exports,
     train,
 
 
@@ -34,6 +35,11 @@ rule stacks:
 rule evaluations:
     input:
         EVALUATIONS + BATCHES + COHORT_EVALUATION,
+
+
+rule exports:
+    input:
+        EXPORTS + COHORT_EXPORTS + BATCHES,
 
 
 rule train:

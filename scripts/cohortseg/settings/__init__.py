@@ -10,16 +10,20 @@ from cohortseg.settings.blocks import (
 )
 from cohortseg.settings.compare import ComparedModel, CompareSettings
 from cohortseg.settings.convert import ConvertSettings
+from cohortseg.settings.export import EXPORT_FILES, ExportFormat, ExportSettings
 from cohortseg.settings.load import load_block, load_settings
 from cohortseg.settings.models import SegmentSettings, Settings
 from cohortseg.settings.normalise import ChannelNormalise, NormaliseSettings
 from cohortseg.settings.sheet import Sample, parse_sheet
 
 __all__ = [
+    "EXPORT_FILES",
     "ChannelNormalise",
     "CompareSettings",
     "ComparedModel",
     "ConvertSettings",
+    "ExportFormat",
+    "ExportSettings",
     "NormaliseSettings",
     "PipelineSettings",
     "PostprocessSettings",

@@ -11,7 +11,8 @@ Statistic = Literal["mean", "median", "sum", "std", "min", "max"]
 Percentile = Annotated[float, Field(ge=0, le=100)]
 
 
-def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the values, of which a list has none twice."""
     if len(set(values)) < len(values):
         raise PydanticCustomError("repeated", "Input should be a list that names each once")
     return values
@@ -112,11 +113,11 @@ class QuantifySettings(FrozenModel):
     """What is measured in each cell."""
 
     channels: Channels | None = setting(None, "Channels whose intensity is measured; null: all of them.")
-    statistics: Annotated[tuple[Statistic, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
+    statistics: Annotated[tuple[Statistic, ...], BeforeValidator(as_tuple), AfterValidator(each_once)] = setting(
         ("mean",),
         "What is measured of each channel: mean, median, sum, std, min, max; the columns are mean_<channel> and so on.",
     )
-    percentiles: Annotated[tuple[Percentile, ...], BeforeValidator(as_tuple), AfterValidator(_each_once)] = setting(
+    percentiles: Annotated[tuple[Percentile, ...], BeforeValidator(as_tuple), AfterValidator(each_once)] = setting(
         (), "Percentiles that are measured of each channel: [5, 97.5] gives p5_<channel> and p97_5_<channel>.", unit="%"
     )
     ring_px: int | None = setting(

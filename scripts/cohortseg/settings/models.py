@@ -16,6 +16,7 @@ from cohortseg.settings.blocks import (
     StitchSettings,
 )
 from cohortseg.settings.compare import CompareSettings
+from cohortseg.settings.export import ExportSettings
 from cohortseg.settings.fields import Channels, Device, FrozenModel, ImageType, Scatter, WeightsPath, setting
 from cohortseg.settings.modality import (
     LEARNED_INVERTED,
@@ -177,6 +178,7 @@ class Settings(SegmentSettings):
     )
     rasterise: RasteriseSettings = Field(default_factory=RasteriseSettings, description=RasteriseSettings.__doc__)
     quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)
+    export: ExportSettings = Field(default_factory=ExportSettings, description=ExportSettings.__doc__)
     stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings, description=ArchiveSettings.__doc__)

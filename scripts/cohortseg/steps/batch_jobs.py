@@ -166,6 +166,16 @@ def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:
         {"sample": name, "settings": quantify, "url": sample["url"]},
         {**quantify, "nuclei": sample["nuclei"]},
     )
+    for file in plan["exports"]:
+        with_image = file == "spatialdata.zarr" and settings["export"]["spatialdata_image"]
+        yield BatchJob(
+            "export",
+            f"{name}.{file}",
+            {**cells, "cells": f"{folder}/cells.parquet", **(image if with_image else {})},
+            {"file": f"{folder}/exports/{file}"},
+            {"sample": name, "settings": {"image": with_image}, "url": sample["url"]},
+            with_image,
+        )
     if sample["labels"]:
         labels = {**cells, "labels": sample["labels"]}
         yield BatchJob("evaluate", name, labels, {"evaluation": f"{folder}/evaluation.json"}, {"sample": name}, None)

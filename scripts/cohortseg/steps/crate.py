@@ -16,6 +16,8 @@ METADATA_NAME = "ro-crate-metadata.json"
 _SPECIFICATION = "https://w3id.org/ro/crate/1.2"
 _SPDX = "https://spdx.org/licenses/"
 _FORMATS = {
+    ".geojson": "application/geo+json",
+    ".h5ad": "application/x-hdf5",
     ".html": "text/html",
     ".csv": "text/csv",
     ".json": "application/json",
@@ -27,12 +29,18 @@ _FORMATS = {
     ".tsv": "text/tab-separated-values",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
+    ".zip": "application/zip",
 }
 _MEANINGS = {
     "polygons.parquet": "Outlines of the cells (GeoParquet)",
     "cells.parquet": "Shape and intensity of each cell",
     "cells.csv": "Shape and intensity of each cell, as text",
     "neighbours.parquet": "Pairs of cells that are near each other",
+    "cells.h5ad": "Shape and intensity of each cell (AnnData)",
+    "cells.geojson": "Outlines of the cells with their measurements (GeoJSON, as QuPath has it)",
+    "xenium.geojson": "Outlines of the cells in micrometres (GeoJSON, for Xenium Ranger)",
+    "rois.zip": "Outlines of the cells (ROIs of ImageJ)",
+    "spatialdata.zarr": "Image, labels, outlines and measurements (SpatialData)",
     "metadata.json": "What was segmented, with what, and how",
     "mask.zarr": "Label image of the cells (OME-Zarr); the value is the cell_id",
     "3d_polygons.parquet": "Outlines of the 3D cells in each plane (GeoParquet)",

@@ -86,9 +86,10 @@ def make_plan(
         segmentation, `decisive` with those that decide the result, `scatter`, the jobs it is cut into;
         `stacks`, by name: sample and z_index of each plane, in z order; `pairs`, by stack: `lower` and `upper` sample,
         `lower_z` and `upper_z` of each two planes whose cells may be linked; `measured`, the files beside
-        cells.parquet, by what they hold; `stitch_decisive`; `compare`, by name of the compared model and of the
-        labelled sample: the same of the sample segmented with that model; `batches`, by name: the samples and stacks
-        that one job handles, and the `manifest` that says that it is done.
+        cells.parquet, by what they hold; `exports`, the files for other programs that are made of every sample;
+        `stitch_decisive`; `compare`, by name of the compared model and of the labelled sample: the same of the sample
+        segmented with that model; `batches`, by name: the samples and stacks that one job handles, and the `manifest`
+        that says that it is done.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def make_plan(
         "stacks": stacks,
         "pairs": {name: _pair_plans(planes, settings.stitch) for name, planes in stacks.items()},
         "measured": settings.quantify.others(),
+        "exports": settings.export.files(),
         "stitch_decisive": settings.stitch.decisive(),
         "training": plan_training(settings, exists),
         "compare": {model.name: _compare_plan(model, samples, exists) for model in settings.compare.models},
