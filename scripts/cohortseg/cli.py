@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cohortseg import __version__
+from cohortseg.cli_check import check
 from cohortseg.cli_evaluate import evaluate
 from cohortseg.cli_models import models_app
 from cohortseg.errors import CohortsegError
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command()(evaluate)
+app.command()(check)
 
 
 class Device(StrEnum):

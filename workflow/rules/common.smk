@@ -62,7 +62,8 @@ POLYGONS = expand(f"{RESULTS}/{{sample}}/polygons.parquet", sample=SAMPLES)
 METADATA = expand(f"{RESULTS}/{{sample}}/metadata.json", sample=SAMPLES)
 MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=SAMPLES)
 CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=SAMPLES)
-PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=SAMPLES)
+QUALITY = expand(f"{RESULTS}/{{sample}}/quality.json", sample=SAMPLES)
+PICTURES = expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=["preview.png", "crops.png"])
 EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=[name for name in LABELLED if name not in BATCHED])
 EVALUATION_FILES = ["evaluation.tsv", "evaluation_summary.tsv", "evaluation.png"]
 COHORT_EVALUATION = expand(f"{COHORT}/{{file}}", file=EVALUATION_FILES if LABELLED else [])
@@ -77,11 +78,14 @@ STACK_FILES = [
     "3d_mask.zarr",
     "link_report.json",
     "through_z.png",
+    "projection.png",
 ]
 STACKS = expand(f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=STACKS_APART, file=STACK_FILES)
 OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=STACKS_APART)
 LINK_REPORTS = expand(
-    f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=STACKS_APART, file=["link_report.json", "through_z.png"]
+    f"{RESULTS}/stacks/{{stack}}/{{file}}",
+    stack=STACKS_APART,
+    file=["link_report.json", "through_z.png", "projection.png"],
 )
 
 
@@ -292,6 +296,7 @@ def batch_decisive(wildcards):
     return {
         "samples": [[sample["decisive"], sample["image"], sample["labels"], sample["z_index"]] for sample in samples],
         "rasterise": settings["rasterise"],
-        "quantify": [settings["quantify"], settings["report"]["thumbnail_px"]],
+        "quantify": settings["quantify"],
+        "assess": settings["report"]["thumbnail_px"],
         "stitch": PLAN["stitch_decisive"] if batch["stacks"] else None,
     }

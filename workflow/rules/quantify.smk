@@ -1,4 +1,4 @@
-# Shape and intensity of each cell of one sample, and its picture for the report.
+# Shape and intensity of each cell of one sample.
 
 
 rule quantify:
@@ -8,7 +8,6 @@ rule quantify:
         image=sample_file("image"),
     output:
         cells=f"{RESULTS}/{{sample}}/cells.parquet",
-        preview=f"{RESULTS}/{{sample}}/preview.png",
     log:
         "logs/quantify/{sample}.log",
     benchmark:
@@ -26,9 +25,6 @@ rule quantify:
         # A function of `threads` is no reason to rerun: the metadata, an input, tell of a change.
         url=lambda wildcards, threads: sample_plan(wildcards)["url"],
         results_version=VERSION,
-        settings={
-            "quantify": PLAN["settings"]["quantify"],
-            "report": {"thumbnail_px": PLAN["settings"]["report"]["thumbnail_px"]},
-        },
+        settings={"quantify": PLAN["settings"]["quantify"]},
     script:
         "../../scripts/quantify.py"

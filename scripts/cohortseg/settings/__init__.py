@@ -13,6 +13,7 @@ from cohortseg.settings.convert import ConvertSettings
 from cohortseg.settings.load import load_block, load_settings
 from cohortseg.settings.models import SegmentSettings, Settings
 from cohortseg.settings.normalise import ChannelNormalise, NormaliseSettings
+from cohortseg.settings.qc import QcSettings
 from cohortseg.settings.sheet import Sample, parse_sheet
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "NormaliseSettings",
     "PipelineSettings",
     "PostprocessSettings",
+    "QcSettings",
     "QuantifySettings",
     "RasteriseSettings",
     "ReportSettings",

@@ -26,6 +26,7 @@ from cohortseg.settings.modality import (
     ModalitySettings,
 )
 from cohortseg.settings.normalise import NormaliseSettings
+from cohortseg.settings.qc import QcSettings
 from cohortseg.settings.training import WorkflowTraining
 
 Backend = Literal["auto", "openvino", "torch"]
@@ -179,6 +180,7 @@ class Settings(SegmentSettings):
     quantify: QuantifySettings = Field(default_factory=QuantifySettings, description=QuantifySettings.__doc__)
     stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
+    qc: QcSettings = Field(default_factory=QcSettings, description=QcSettings.__doc__)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings, description=ArchiveSettings.__doc__)
     compare: CompareSettings = Field(default_factory=CompareSettings, description=CompareSettings.__doc__)
     training: WorkflowTraining = Field(default_factory=WorkflowTraining, description=WorkflowTraining.__doc__)

@@ -152,17 +152,25 @@ def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:
         {"sample": name, "settings": rasterise},
         rasterise,
     )
-    quantify = {
-        "quantify": settings["quantify"],
-        "report": {"thumbnail_px": settings["report"]["thumbnail_px"]},
-    }
+    quantify = {"quantify": settings["quantify"]}
+    measured = f"{folder}/cells.parquet"
     yield BatchJob(
         "quantify",
         name,
         {**cells, **image},
-        {"cells": f"{folder}/cells.parquet", "preview": f"{folder}/preview.png"},
+        {"cells": measured},
         {"sample": name, "settings": quantify, "url": sample["url"]},
         quantify,
+    )
+    assess = {"report": {"thumbnail_px": settings["report"]["thumbnail_px"]}}
+    files = {"quality": "quality.json", "preview": "preview.png", "crops": "crops.png"}
+    yield BatchJob(
+        "assess",
+        name,
+        {**cells, "cells": measured, **image},
+        {key: f"{folder}/{file}" for key, file in files.items()},
+        {"sample": name, "settings": assess, "url": sample["url"]},
+        assess,
     )
     if sample["labels"]:
         labels = {**cells, "labels": sample["labels"]}
@@ -201,6 +209,7 @@ def _of_stack(plan: Mapping[str, Any], stack: str) -> Iterator[BatchJob]:
             "mask3d": f"{folder}/3d_mask.zarr",
             "link_report": f"{folder}/link_report.json",
             "through_z": f"{folder}/through_z.png",
+            "projection": f"{folder}/projection.png",
         },
         {"stack": stack, "settings": settings},
         {"stitch": plan["stitch_decisive"], "rasterise": settings["rasterise"]},
