@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cohortseg import __version__
+from cohortseg.cli_check import check
 from cohortseg.cli_evaluate import evaluate, flags
 from cohortseg.cli_export import export
 from cohortseg.cli_models import models_app
@@ -34,6 +35,7 @@ app.command()(evaluate)
 app.command()(flags)
 app.command()(view)
 app.command()(export)
+app.command()(check)
 
 
 class Device(StrEnum):

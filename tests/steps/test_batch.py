@@ -18,9 +18,18 @@ from cohortseg.steps.batch_jobs import BatchJob, jobs_of, manifest_of
 from cohortseg.steps.job import run_job
 from cohortseg.steps.plan import RESULTS_VERSION, make_plan
 
-OF_A_SAMPLE = ("polygons.parquet", "metadata.json", "mask.zarr", "cells.parquet", "preview.png")
+OF_A_SAMPLE = (
+    "polygons.parquet",
+    "metadata.json",
+    "mask.zarr",
+    "cells.parquet",
+    "quality.json",
+    "preview.png",
+    "crops.png",
+)
 OF_A_STACK = (
-    "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png"
+    "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png",
+    "projection.png",
 )  # fmt: skip
 TINY = Path(__file__).resolve().parents[1] / "data" / "cohort"
 
@@ -94,11 +103,11 @@ def test_what_changes_is_made_again_with_what_depends_on_it(cohort: Path) -> Non
     before = times(plan)
     (cohort / "results" / "z1" / "cells.parquet").unlink()
     run(plan)
-    assert changed(before, times(plan)) == {("quantify", "z1")}
+    assert changed(before, times(plan)) == {("quantify", "z1"), ("assess", "z1")}
     before = times(plan)
     (cohort / "images" / "lone.tif").touch()
     run(plan)
-    lone = {(rule, "lone") for rule in ("segment", "rasterise", "quantify", "evaluate")}
+    lone = {(rule, "lone") for rule in ("segment", "rasterise", "quantify", "assess", "evaluate")}
     assert changed(before, times(plan)) == lone
     before = times(plan)
     run(planned(stitch={"num_process": 0, "z_step_um": 2, "iou_threshold": 0.3}))
@@ -239,7 +248,7 @@ def test_an_image_that_ends_the_process_is_tried_last(cohort: Path, monkeypatch:
         with pytest.raises(Ended):
             run_batch(list(jobs(plan)), RESULTS_VERSION, MARKER, threads=1)
     assert order[0] == order[-1] == "segment/z0"
-    others = [f"{rule}/{name}" for name in ("z1", "lone") for rule in ("segment", "rasterise", "quantify")]
+    others = [f"{rule}/{name}" for name in ("z1", "lone") for rule in ("segment", "rasterise", "quantify", "assess")]
     assert order[1:-1] == [*others, "evaluate/lone"]
     failure = json.loads((cohort / "results" / "z0" / "failure.segment.json").read_text(encoding="utf-8"))
     assert "ended, during segment of z0" in failure["message"]
@@ -265,7 +274,7 @@ def test_the_manifest_is_the_last_thing_and_the_only_one(cohort: Path, job: Call
     assert json.loads(manifest.read_text(encoding="utf-8")) == {"samples": ["lone"], "stacks": []}
     assert (cohort / "results" / "lone" / "evaluation.json").is_file()
     log = Path(snakemake.log[0]).read_text(encoding="utf-8")
-    assert "4 steps were done now, 0 before" in log, "the batch's own log goes on after those of its jobs"
+    assert "5 steps were done now, 0 before" in log, "the batch's own log goes on after those of its jobs"
 
 
 @pytest.mark.usefixtures("cohort")

@@ -38,6 +38,7 @@ def made(tmp_path: Path) -> tuple[dict[str, Any], Path]:
         samples[name] = {"scatter": scatter, "labels": None, "segment": {"normalise": {"policy": "image"}}}
         write(folder, "rasterise", name, seconds=1.0)
         write(folder, "quantify", name, seconds=1.0)
+        write(folder, "assess", name, seconds=1.0)
     write(folder, "segment", "a", seconds=4.0)
     write(folder, "segment", "b", seconds=999.0)  # of an earlier run, when b was one job
     for step, name in (("prepare", "b"), ("segment_part", "b.1-of-2"), ("segment_part", "b.2-of-2"), ("gather", "b")):
@@ -59,7 +60,8 @@ def test_every_job_of_the_plan_has_a_row_and_a_segmentation_its_stages(
     jobs = table[table["stage"] == ""].set_index(["step", "name"])
     assert jobs.index.tolist() == [
         ("prepare", "b"), ("segment", "a"), ("segment_part", "b.1-of-2"), ("segment_part", "b.2-of-2"), ("gather", "b"),
-        ("rasterise", "a"), ("rasterise", "b"), ("quantify", "a"), ("quantify", "b"), ("stitch", "s"),
+        ("rasterise", "a"), ("rasterise", "b"), ("quantify", "a"), ("quantify", "b"), ("assess", "a"),
+        ("assess", "b"), ("stitch", "s"),
     ]  # fmt: skip
     segment = jobs.loc[("segment", "a")]
     assert (segment["seconds"], segment["cpu_seconds"], segment["read_bytes"]) == (4.0, 8.0, 2 * 2**20)

@@ -159,9 +159,7 @@ def test_quantify_takes_the_polygons(tmp_path: Path) -> None:
         folder / "polygons.parquet",
         folder / "metadata.json",
         cells=folder / "cells.parquet",
-        preview=folder / "preview.png",
         settings=QuantifySettings(),
-        thumbnail_px=64,
     )
     assert len(geopandas.pd.read_parquet(folder / "cells.parquet")) == 12
 

@@ -1,4 +1,4 @@
-"""Step quantify: polygons and image in, cells.parquet and preview.png out."""
+"""Step quantify: polygons and image in, cells.parquet out."""
 
 import json
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import geopandas
 import numpy as np
 import pandas as pd
@@ -27,22 +26,10 @@ from cohortseg.steps.segment import segment_file
 from cohortseg.stores.polygons import PolygonWriter
 
 
-def measured(
-    image: Path, sample: Any, folder: Path, settings: QuantifySettings, thumbnail_px: int = 96
-) -> tuple[pd.DataFrame, np.ndarray]:
-    cells, preview = folder / "cells.parquet", folder / "preview.png"
-    quantify_file(
-        image,
-        sample.polygons,
-        sample.metadata,
-        cells=cells,
-        preview=preview,
-        settings=settings,
-        thumbnail_px=thumbnail_px,
-    )
-    picture = cv2.imread(str(preview))
-    assert picture is not None
-    return pd.read_parquet(cells), picture
+def measured(image: Path, sample: Any, folder: Path, settings: QuantifySettings) -> pd.DataFrame:
+    cells = folder / "cells.parquet"
+    quantify_file(image, sample.polygons, sample.metadata, cells=cells, settings=settings)
+    return pd.read_parquet(cells)
 
 
 def test_each_cell_has_its_mean_of_each_channel(
@@ -52,8 +39,8 @@ def test_each_cell_has_its_mean_of_each_channel(
     snakemake = job(
         "quantify",
         input={"image": sample.image, "polygons": sample.polygons, "metadata": sample.metadata},
-        output={"cells": "cells.parquet", "preview": "preview.png"},
-        settings={"quantify": {"channels": None}, "report": {"thumbnail_px": 96}},
+        output={"cells": "cells.parquet"},
+        settings={"quantify": {"channels": None}},
     )
     quantify.main(snakemake)
     cells = pd.read_parquet(snakemake.output.cells)
@@ -69,24 +56,10 @@ def test_each_cell_has_its_mean_of_each_channel(
 
 
 def test_only_the_channels_asked_for_are_measured(sample: Any, tmp_path: Path) -> None:
-    cells, _ = measured(sample.image, sample, tmp_path, QuantifySettings(channels=("CD45",)))
+    cells = measured(sample.image, sample, tmp_path, QuantifySettings(channels=("CD45",)))
     assert [name for name in cells.columns if name.startswith("mean_")] == ["mean_CD45"]
     with pytest.raises(ChannelError, match=r"channel 'CD8' is not in image\.ome\.tif; it has: DAPI, CD45"):
         measured(sample.image, sample, tmp_path, QuantifySettings(channels=("CD8",)))
-
-
-def test_the_preview_shows_the_whole_image_with_outlines_whatever_the_blocks(
-    sample: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, whole = measured(sample.image, sample, tmp_path, QuantifySettings())
-    monkeypatch.setattr(quantify, "_BLOCK_PX", 50)
-    _, blocked = measured(sample.image, sample, tmp_path, QuantifySettings())
-    np.testing.assert_array_equal(blocked, whole)
-    assert whole.shape == (76, 96, 3)
-    grey = (whole == whole[..., :1]).all(axis=2)
-    assert 0.05 < 1 - grey.mean() < 0.9
-    _, small = measured(sample.image, sample, tmp_path, QuantifySettings(), thumbnail_px=4000)
-    assert small.shape == (150, 190, 3)
 
 
 def test_an_image_that_changed_since_is_refused(sample: Any, tmp_path: Path) -> None:
@@ -98,9 +71,7 @@ def test_an_image_that_changed_since_is_refused(sample: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("pixels", ["same names", "no values", "rgb"])
-def test_unusual_images_are_measured_and_drawn(
-    pixels: str, network: Network, cpu_settings: Settings, tmp_path: Path
-) -> None:
+def test_unusual_images_are_measured(pixels: str, network: Network, cpu_settings: Settings, tmp_path: Path) -> None:
     """Two channels of one name, which an index tells apart; an image of NaN; a colour picture."""
     rng, image = np.random.default_rng(0), tmp_path / "image.tif"
     settings = cpu_settings.segment_settings().model_copy(update={"channels": None})
@@ -123,15 +94,7 @@ def test_unusual_images_are_measured_and_drawn(
         z_index=None,
         on_progress=lambda _: None,
     )
-    quantify_file(
-        image,
-        polygons,
-        metadata,
-        cells=tmp_path / "cells.parquet",
-        preview=tmp_path / "preview.png",
-        settings=QuantifySettings(),
-        thumbnail_px=64,
-    )
+    quantify_file(image, polygons, metadata, cells=tmp_path / "cells.parquet", settings=QuantifySettings())
     n_cells = json.loads(metadata.read_text())["counts"]["cells"]
     cells = pd.read_parquet(tmp_path / "cells.parquet")
     assert len(cells) == n_cells

@@ -13,6 +13,7 @@ import pytest
 
 from cohortseg.settings import QuantifySettings, Settings
 from cohortseg.steps import report
+from cohortseg.steps.assess import assess_file
 from cohortseg.steps.provenance import code_facts, describe_code
 from cohortseg.steps.quantify import quantify_file
 from cohortseg.steps.report import write_report
@@ -40,8 +41,16 @@ def results(sample: Any, tmp_path: Path) -> Path:
         sample.polygons,
         sample.metadata,
         cells=good / "cells.parquet",
-        preview=good / "preview.png",
         settings=QuantifySettings(),
+    )
+    assess_file(
+        sample.image,
+        sample.polygons,
+        sample.metadata,
+        good / "cells.parquet",
+        quality=good / "quality.json",
+        preview=good / "preview.png",
+        crops=good / "crops.png",
         thumbnail_px=64,
     )
     bad = tmp_path / "results" / "bad"
@@ -103,7 +112,7 @@ def test_the_failure_of_a_job_that_is_not_asked_for_any_more_does_not_count(
     assert summary_of(plan, tmp_path).loc["good", "status"] == "failed"
 
 
-@pytest.mark.parametrize("rule", ["segment", "rasterise", "quantify"])
+@pytest.mark.parametrize("rule", ["segment", "rasterise", "quantify", "assess"])
 def test_a_sample_of_which_any_job_failed_is_told_without_old_numbers(
     rule: str, plan: dict[str, Any], results: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +122,24 @@ def test_a_sample_of_which_any_job_failed_is_told_without_old_numbers(
     row = summary_of(plan, tmp_path).loc["good"]
     assert (row["status"], np.isnan(row["n_cells"])) == ("failed", True)
     assert "no room left" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("file", ["cells.parquet", "quality.json"])
+def test_a_sample_is_done_once_its_last_files_are_there(
+    file: str, plan: dict[str, Any], results: Path, tmp_path: Path
+) -> None:
+    assert list(summary_of(plan, tmp_path)["verdict"]) == ["ok", "failed", "missing"]
+    (results / "good" / file).unlink()
+    assert list(summary_of(plan, tmp_path)["verdict"]) == ["missing", "failed", "missing"]
+
+
+def test_thresholds_come_from_the_config(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:
+    quality = json.loads((results / "good" / "quality.json").read_text())
+    quality["channels"][0]["saturated_in_cells"] = 0.2
+    (results / "good" / "quality.json").write_text(json.dumps(quality))
+    assert summary_of(plan, tmp_path).loc["good", "verdict"] == "look"
+    plan["settings"]["qc"]["saturated_share"] = 0.3
+    assert summary_of(plan, tmp_path).loc["good", "verdict"] == "ok"
 
 
 def test_a_stack_that_failed_is_told(plan: dict[str, Any], results: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import geopandas
 import numpy as np
 import pandas as pd
@@ -217,6 +218,19 @@ def test_the_link_report_tells_links_and_starts_and_ends(stack: Path) -> None:
     assert report["settings"]["rule"] == "optimal"
     assert report["through_z"] == {"cells": [1], "z_index": [2, 3, 7], "images": 0}
     assert (stack / "through_z.png").is_file()
+    assert (stack / "projection.png").is_file()
+
+
+def test_the_projection_shows_each_object_where_it_is(stack: Path) -> None:
+    stitch_folder(stack, None, {})
+    mask = open_labels(stack / "3d_mask.zarr")
+    seen = np.max([mask.read_plane(z, Box(0, 0, *SHAPE)) for z in range(mask.shape[0])], axis=0) > 0
+    picture = cv2.imread(str(stack / "projection.png"))
+    assert picture is not None
+    zoom = picture.shape[1] // SHAPE[1]
+    middles = picture[zoom // 2 : zoom * SHAPE[0] : zoom, zoom // 2 :: zoom]
+    assert seen.any()
+    np.testing.assert_array_equal((middles != 20).any(axis=2), seen)
 
 
 def test_planes_too_far_apart_are_told_and_not_linked(stack: Path, caplog: Any) -> None:
@@ -226,7 +240,10 @@ def test_planes_too_far_apart_are_told_and_not_linked(stack: Path, caplog: Any) 
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    paths = [folder / name for name in ("3d_polygons.parquet", "objects.parquet", "link_report.json", "through_z.png")]
+    paths = [
+        folder / name
+        for name in ("3d_polygons.parquet", "objects.parquet", "link_report.json", "through_z.png", "projection.png")
+    ]
     paths += sorted(path for path in (folder / "3d_mask.zarr").rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

@@ -220,7 +220,7 @@ def test_the_report_of_a_plan_on_standard_input(
 
     plan = {
         "results": "results",
-        "settings": {"report": {"title": "My cohort"}},
+        "settings": {"report": {"title": "My cohort"}, "qc": {}},
         "samples": {"a": {"labels": None, "segment": {"modality": None}}},
         "stacks": {},
     }

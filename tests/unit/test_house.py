@@ -34,6 +34,7 @@ RANKS = {
     "report": 4,
     "steps": 5,
     "api": 5,
+    "cli_check": 6,
     "cli_evaluate": 6,
     "cli_export": 6,
     "cli_models": 6,

@@ -15,12 +15,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from cohortseg.settings import load_settings
-from cohortseg.steps import quantify, rasterise, segment
+from cohortseg.steps import assess, quantify, rasterise, segment
 
 OUTPUTS = {
     "segment": {"polygons": "polygons.parquet", "metadata": "metadata.json"},
     "rasterise": {"mask": "mask.zarr"},
-    "quantify": {"cells": "cells.parquet", "preview": "preview.png"},
+    "quantify": {"cells": "cells.parquet"},
+    "assess": {"quality": "quality.json", "preview": "preview.png", "crops": "crops.png"},
 }
 
 
@@ -37,7 +38,7 @@ def make_job(rule: str, cohort: Path, results: Path) -> Any:
     """Return the object that Snakemake gives to the script of a rule."""
     pipeline = {"infer_size": 128, "overlap_margin": 16}
     settings = load_settings({"device": "cpu", "diameter": 20.0, "pipeline": pipeline})
-    made = {name: str(results / file) for name, file in OUTPUTS["segment"].items()}
+    made = {name: str(results / file) for of in ("segment", "quantify") for name, file in OUTPUTS[of].items()}
     blocks = {name: getattr(settings, name).model_dump(mode="json") for name in ("rasterise", "quantify", "report")}
     whole = settings.segment_settings().model_dump(mode="json")
     return SimpleNamespace(
@@ -53,8 +54,8 @@ def make_job(rule: str, cohort: Path, results: Path) -> Any:
 
 
 def run_jobs(cohort: Path, results: Path) -> None:
-    """Segment, rasterise and quantify the sample."""
-    for step in (segment, rasterise, quantify):
+    """Segment, rasterise, quantify and assess the sample."""
+    for step in (segment, rasterise, quantify, assess):
         step.main(make_job(step.__name__.rpartition(".")[2], cohort, results))
 
 

@@ -11,7 +11,7 @@ import tifffile
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SAMPLE_RULES = ("segment", "rasterise", "quantify")
+SAMPLE_RULES = ("segment", "rasterise", "quantify", "assess")
 ALL_JOBS = {(rule, sample) for rule in SAMPLE_RULES for sample in ("z0", "z1", "lone")} | {
     ("evaluate", "lone"),
     ("evaluate_cohort", ""),

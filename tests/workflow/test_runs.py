@@ -9,9 +9,18 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-OF_SAMPLES = ("metadata.json", "polygons.parquet", "mask.zarr", "cells.parquet", "preview.png")
+OF_SAMPLES = (
+    "metadata.json",
+    "polygons.parquet",
+    "mask.zarr",
+    "cells.parquet",
+    "quality.json",
+    "preview.png",
+    "crops.png",
+)
 OF_STACKS = (
-    "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png"
+    "configs.yml", "3d_polygons.parquet", "objects.parquet", "3d_mask.zarr", "link_report.json", "through_z.png",
+    "projection.png",
 )  # fmt: skip
 OF_COHORT = (
     "summary.tsv", "cells.parquet", "report.html", "evaluation.tsv", "evaluation_summary.tsv", "evaluation.png",
@@ -34,7 +43,8 @@ def test_what_every_job_took_is_in_the_table_and_the_report(finished: Any) -> No
     cohort = finished.folder / "results" / "cohort"
     table = pd.read_csv(cohort / "benchmarks.tsv", sep="\t", keep_default_na=False)
     jobs = set(table.loc[table["stage"] == "", ["step", "name"]].itertuples(index=False, name=None))
-    assert jobs == {(step, name) for step in ("segment", "rasterise", "quantify") for name in ("z0", "z1", "lone")} | {
+    steps = ("segment", "rasterise", "quantify", "assess")
+    assert jobs == {(step, name) for step in steps for name in ("z0", "z1", "lone")} | {
         ("evaluate", "lone"), ("assemble", "pair"), ("stitch", "pair"),
     }  # fmt: skip
     assert (table["seconds"].astype(float) >= 0).all()
@@ -61,6 +71,7 @@ def test_a_touched_image_reruns_itself_and_what_depends_on_it(finished: Any) -> 
         ("segment", "z0"),
         ("rasterise", "z0"),
         ("quantify", "z0"),
+        ("assess", "z0"),
         ("assemble", "pair"),
         ("overlaps", "pair"),
         ("stitch", "pair"),
@@ -73,7 +84,7 @@ def test_another_min_size_reruns_segmentation_and_below(finished: Any) -> None:
     jobs = finished.planned("--config", "postprocess={min_size: 20}")
     assert {sample for rule, sample in jobs if rule == "segment"} == {"z0", "z1", "lone"}
     assert {rule for rule, _ in jobs} == {
-        "segment", "rasterise", "quantify", "evaluate", "evaluate_cohort", "assemble", "overlaps", "stitch",
+        "segment", "rasterise", "quantify", "assess", "evaluate", "evaluate_cohort", "assemble", "overlaps", "stitch",
         "benchmarks", "report",
     }  # fmt: skip
 
@@ -93,8 +104,8 @@ def test_a_row_that_changes_reruns_its_own_sample(finished: Any) -> None:
     sheet = finished.folder / "samples.tsv"
     sheet.write_text(sheet.read_text(encoding="utf-8").replace("images/lone.tif\t\t\t0.5", "images/lone.tif\t\t\t0.6"))
     assert finished.planned() == {
-        ("segment", "lone"), ("rasterise", "lone"), ("quantify", "lone"), ("evaluate", "lone"), ("evaluate_cohort", ""),
-        ("benchmarks", ""), ("report", ""),
+        ("segment", "lone"), ("rasterise", "lone"), ("quantify", "lone"), ("assess", "lone"),
+        ("evaluate", "lone"), ("evaluate_cohort", ""), ("benchmarks", ""), ("report", ""),
     }  # fmt: skip
 
 

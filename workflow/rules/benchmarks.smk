@@ -6,12 +6,18 @@ rule benchmarks:
         metadata=METADATA,
         masks=MASKS,
         cells=CELLS,
+        quality=QUALITY,
         evaluations=EVALUATIONS,
         objects=OBJECTS,
         batches=BATCHES,
     output:
         benchmarks=f"{COHORT}/benchmarks.tsv",
-        figure=f"{COHORT}/benchmarks.png",
+        figure=report(
+            f"{COHORT}/benchmarks.png",
+            caption="../report/benchmarks.rst",
+            category="Time and memory",
+            labels={"what": "jobs"},
+        ),
     log:
         "logs/benchmarks/cohort.log",
     benchmark:

@@ -62,7 +62,8 @@ POLYGONS = expand(f"{RESULTS}/{{sample}}/polygons.parquet", sample=SAMPLES)
 METADATA = expand(f"{RESULTS}/{{sample}}/metadata.json", sample=SAMPLES)
 MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=SAMPLES)
 CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=SAMPLES)
-PREVIEWS = expand(f"{RESULTS}/{{sample}}/preview.png", sample=SAMPLES)
+QUALITY = expand(f"{RESULTS}/{{sample}}/quality.json", sample=SAMPLES)
+PICTURES = expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=["preview.png", "crops.png"])
 EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=[name for name in LABELLED if name not in BATCHED])
 EXPORTS = expand(f"{RESULTS}/{{sample}}/exports/{{file}}", sample=SAMPLES, file=PLAN["exports"])
 COHORT_EXPORTS = [f"{COHORT}/{file}" for file in PLAN["exports"] if file == "cells.h5ad"]
@@ -79,11 +80,14 @@ STACK_FILES = [
     "3d_mask.zarr",
     "link_report.json",
     "through_z.png",
+    "projection.png",
 ]
 STACKS = expand(f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=STACKS_APART, file=STACK_FILES)
 OBJECTS = expand(f"{RESULTS}/stacks/{{stack}}/objects.parquet", stack=STACKS_APART)
 LINK_REPORTS = expand(
-    f"{RESULTS}/stacks/{{stack}}/{{file}}", stack=STACKS_APART, file=["link_report.json", "through_z.png"]
+    f"{RESULTS}/stacks/{{stack}}/{{file}}",
+    stack=STACKS_APART,
+    file=["link_report.json", "through_z.png", "projection.png"],
 )
 
 
@@ -307,7 +311,8 @@ def batch_decisive(wildcards):
             [sample[key] for key in ("decisive", "image", "labels", "nuclei", "z_index")] for sample in samples
         ],
         "rasterise": settings["rasterise"],
-        "quantify": [settings["quantify"], settings["report"]["thumbnail_px"]],
+        "quantify": settings["quantify"],
+        "assess": settings["report"]["thumbnail_px"],
         "export": settings["export"],
         "stitch": PLAN["stitch_decisive"] if batch["stacks"] else None,
     }

@@ -8,7 +8,12 @@ rule evaluate_cohort:
     output:
         evaluation=f"{COHORT}/evaluation.tsv",
         summary=f"{COHORT}/evaluation_summary.tsv",
-        curves=f"{COHORT}/evaluation.png",
+        curves=report(
+            f"{COHORT}/evaluation.png",
+            caption="../report/evaluation.rst",
+            category="Ground truth",
+            labels={"what": "average precision"},
+        ),
     log:
         "logs/evaluate_cohort/cohort.log",
     benchmark:

@@ -10,7 +10,12 @@ rule fit:
         checkpoint=f"{TRAINED}/model.pt",
         record=f"{TRAINED}/model.json",
         losses=f"{TRAINED}/loss.tsv",
-        curve=f"{TRAINED}/loss.png",
+        curve=report(
+            f"{TRAINED}/loss.png",
+            caption="../report/loss.rst",
+            category="Training",
+            labels={"what": "losses"},
+        ),
     log:
         "logs/fit/network.log",
     benchmark:

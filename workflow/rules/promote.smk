@@ -12,7 +12,12 @@ rule promote:
         decision=f"{TRAINED}/promotion.json",
         scores=f"{TRAINED}/scores.tsv",
         summary=f"{TRAINED}/scores_summary.tsv",
-        curves=f"{TRAINED}/scores.png",
+        curves=report(
+            f"{TRAINED}/scores.png",
+            caption="../report/scores.rst",
+            category="Training",
+            labels={"what": "average precision"},
+        ),
     log:
         "logs/promote/network.log",
     benchmark:

@@ -1,4 +1,4 @@
-# Shape, intensity and neighbours of each cell of one sample, and its picture for the report.
+# Shape, intensity and neighbours of each cell of one sample.
 
 
 rule quantify:
@@ -11,7 +11,6 @@ rule quantify:
     output:
         **{name: f"{RESULTS}/{{sample}}/{file}" for name, file in PLAN["measured"].items()},
         cells=f"{RESULTS}/{{sample}}/cells.parquet",
-        preview=f"{RESULTS}/{{sample}}/preview.png",
     log:
         "logs/quantify/{sample}.log",
     benchmark:
@@ -29,9 +28,6 @@ rule quantify:
         # A function of `threads` is no reason to rerun: the metadata, an input, tell of a change.
         url=lambda wildcards, threads: sample_plan(wildcards)["url"],
         results_version=VERSION,
-        settings={
-            "quantify": PLAN["settings"]["quantify"],
-            "report": {"thumbnail_px": PLAN["settings"]["report"]["thumbnail_px"]},
-        },
+        settings={"quantify": PLAN["settings"]["quantify"]},
     script:
         "../../scripts/quantify.py"

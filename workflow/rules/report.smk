@@ -5,16 +5,27 @@ rule report:
     input:
         metadata=METADATA,
         cells=CELLS,
-        previews=PREVIEWS,
+        quality=QUALITY,
+        pictures=PICTURES,
         evaluations=EVALUATIONS,
         objects=OBJECTS,
         links=LINK_REPORTS,
         batches=BATCHES,
         benchmarks=f"{COHORT}/benchmarks.tsv",
     output:
-        summary=f"{COHORT}/summary.tsv",
+        summary=report(
+            f"{COHORT}/summary.tsv",
+            caption="../report/summary.rst",
+            category="Cohort",
+            labels={"what": "all images"},
+        ),
         cells=f"{COHORT}/cells.parquet",
-        report=f"{COHORT}/report.html",
+        report=report(
+            f"{COHORT}/report.html",
+            caption="../report/report.rst",
+            category="Cohort",
+            labels={"what": "report"},
+        ),
     log:
         "logs/report/cohort.log",
     benchmark:
@@ -23,12 +34,13 @@ rule report:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=with_cells_mb(4000, "cells"),
+        # Whatever the number of cells: those of 200 samples with 100,000 each pass through 0.35 GB.
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         results_version=VERSION,
         # A function of `threads` is no reason to rerun: what the report shows is among its inputs.
         plan=lambda wildcards, threads: PLAN,
-        settings={"report": PLAN["settings"]["report"]},
+        settings={key: PLAN["settings"][key] for key in ("report", "qc")},
     script:
         "../../scripts/report.py"

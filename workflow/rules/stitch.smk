@@ -14,6 +14,7 @@ rule stitch:
         mask3d=directory(f"{RESULTS}/stacks/{{stack}}/3d_mask.zarr"),
         link_report=f"{RESULTS}/stacks/{{stack}}/link_report.json",
         through_z=f"{RESULTS}/stacks/{{stack}}/through_z.png",
+        projection=f"{RESULTS}/stacks/{{stack}}/projection.png",
     log:
         "logs/stitch/{stack}.log",
     benchmark:

@@ -6,15 +6,15 @@ from cohortseg.report.curves import curves_png, curves_svg
 from cohortseg.report.html import render_report
 from cohortseg.report.losses import loss_png
 from cohortseg.report.overlay import overlay
-from cohortseg.report.results import CELL_COLUMNS, OBJECT_COLUMNS, ReportData, SampleResult, StackResult
+from cohortseg.report.results import OBJECT_COLUMNS, ReportData, SampleResult, StackObjects, StackResult
 from cohortseg.report.summary import summarise
 
 __all__ = [
     "BENCHMARK_COLUMNS",
-    "CELL_COLUMNS",
     "OBJECT_COLUMNS",
     "ReportData",
     "SampleResult",
+    "StackObjects",
     "StackResult",
     "benchmarks_png",
     "curves_png",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 # Colours that stand for the page's own until the SVG is written.
@@ -18,7 +18,7 @@ _PAGE_COLOURS = {INK: "currentColor", MUTED: "var(--muted)", DOT: "var(--accent)
 _SIZE_INCHES = (5.2, 2.6)
 _MOST_NAMES = 6
 _END_SHARE = 10
-_HISTOGRAM_BINS = 60
+_LONGEST_NAME = 32
 
 
 def ranked_dots(values: pd.Series, names: Sequence[str], flagged: NDArray[np.bool_], *, axis: str, log: bool) -> str:
@@ -32,7 +32,8 @@ def ranked_dots(values: pd.Series, names: Sequence[str], flagged: NDArray[np.boo
     order = shown[np.argsort(number[shown], kind="stable")]
     figure, axes = new_figure()
     axes.set_ylabel(axis)
-    axes.set_xlabel("samples, in order")
+    axes.set_xlabel("images, in order")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     if log and order.size:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -45,24 +46,31 @@ def ranked_dots(values: pd.Series, names: Sequence[str], flagged: NDArray[np.boo
     return as_svg(figure, axis)
 
 
-def diameter_histogram(diameters: Mapping[str, Sequence[NDArray[np.float64]]], *, axis: str) -> str:
-    """Return an SVG with the distribution of cell diameters, a line for each kind of image.
+def pooled_lines(counts: Mapping[str, NDArray[np.int64]], edges: Sequence[float], *, axis: str) -> str:
+    """Return an SVG with the distribution of cells over bins, a line for each kind of image.
 
-    `diameters` holds for each kind the diameters of its samples' cells. Cells beyond the 99.5th percentile
-    are left out.
+    `counts` holds for each kind the cells in each bin. Bins are drawn up to those that are empty in all kinds; on a log
+    scale where they become wider.
     """
     figure, axes = new_figure()
     axes.set_xlabel(axis)
     axes.set_ylabel("share of cells")
-    pooled = {kind: np.concatenate(parts) for kind, parts in diameters.items() if sum(map(len, parts))}
+    pooled = {kind: cells / cells.sum() for kind, cells in counts.items() if cells.sum()}
     if pooled:
-        top = max(float(np.percentile(values, 99.5)) for values in pooled.values())
-        bins = np.linspace(0, top, _HISTOGRAM_BINS + 1)
-        for (kind, values), style in zip(pooled.items(), _line_styles(len(pooled)), strict=True):
-            share = np.histogram(values, bins)[0] / values.size
-            axes.stairs(share, bins, color=DOT, linestyle=style, linewidth=1.4, label=kind or "all")
+        filled = np.flatnonzero(np.sum(list(pooled.values()), axis=0))
+        shown = slice(filled[0], filled[-1] + 1)
+        bins = np.array(edges[filled[0] : filled[-1] + 2], float)
+        widths = np.diff(np.array(edges, float))
+        if widths[-1] > 1.5 * widths[0] and bins[0] > 0:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:,.6g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        for (kind, share), style in zip(pooled.items(), _line_styles(len(pooled)), strict=True):
+            axes.stairs(share[shown], bins, color=DOT, linestyle=style, linewidth=1.4, label=shortened(kind) or "all")
         if len(pooled) > 1:
-            axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+            for text in axes.legend(frameon=False, labelcolor=INK, fontsize=8).get_texts():
+                text.set_parse_math(False)
     return as_svg(figure, axis)
 
 
@@ -79,7 +87,7 @@ def _name_outermost(axes: Axes, values: NDArray[np.float64], names: list[str], f
     for index in named[np.argsort(from_end[named], kind="stable")][:_MOST_NAMES]:
         left = index > len(values) / 2
         axes.annotate(
-            names[index],
+            shortened(names[index]),
             (index + 1, values[index]),
             xytext=(-6 if left else 6, 0),
             textcoords="offset points",
@@ -89,6 +97,11 @@ def _name_outermost(axes: Axes, values: NDArray[np.float64], names: list[str], f
             color=FLAGGED,
             parse_math=False,
         )
+
+
+def shortened(name: str) -> str:
+    """Return a name as far as a figure has room for it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def new_figure() -> tuple[Figure, Axes]:

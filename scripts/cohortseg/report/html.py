@@ -3,11 +3,11 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,26 +15,47 @@ from markupsafe import Markup
 from cohortseg.evaluate.tables import Scored, summarise_scores
 from cohortseg.report.benchmarks import benchmarks_svg, summarise_benchmarks
 from cohortseg.report.curves import curves_svg
-from cohortseg.report.figures import diameter_histogram, ranked_dots
-from cohortseg.report.findings import RULES, Finding, find_problems
+from cohortseg.report.details import HISTOGRAMS, describe_sample, pooled_histograms, usual_settings
+from cohortseg.report.distributions import draw_distributions
+from cohortseg.report.failures import describe_failure, grouped_failures
+from cohortseg.report.findings import Finding, rules_in_words
 from cohortseg.report.links import iou_histogram, odd_planes, starts_and_ends
-from cohortseg.report.pictures import BUDGET_BYTES, Embedded, embed
+from cohortseg.report.pictures import Embedded, embed, sizes_for, spent
 from cohortseg.report.results import ReportData, SampleResult, StackResult
 from cohortseg.report.scores import EXPLANATION, SCORE_HEADS, score_rows
 from cohortseg.report.summary import summarise
 
 _UNKNOWN = "–"
-_MULTIPLES_SIDE_PX = 1400
-_MULTIPLES_SHARE = 4
+_STACK_SIDE_PX = 1400
+_STACKS_SHARE = 4
+_PREVIEWS_SHARE = 0.72
+_LISTED = 24
+_LISTED_WITHOUT_SCRIPT = 200
+_SCRIPTS = ("plots.js", "details.js", "images.js")
+_COLUMNS = (
+    "status",
+    "verdict",
+    "modality",
+    "n_cells",
+    "cells_per_mpx",
+    "median_diameter_px",
+    "median_diameter_um",
+    "mean_score",
+    "edge_share",
+    "ap50",
+    "seconds",
+    "peak_memory_bytes",
+)
+"""Of the summary, what the page's script lists and sorts by."""
 
 
 def render_report(data: ReportData) -> str:
     """Return the report of a cohort as HTML.
 
-    Failures come first, those with the same remedy together; then samples that look wrong, the worst first; then the
-    distributions, the table of all samples, ground truth, stacks, the other pictures, settings and versions. Pictures
-    take at most `pictures.BUDGET_BYTES` together. All text is escaped, and the page's own content policy forbids it to
-    load anything. The same data give the same bytes.
+    Failures come first, those with the same remedy together; then the images that look wrong, the worst first; the
+    distributions; ground truth; stacks; then all images, which the page's script shows some at a time from data in the
+    page, with pictures of at most `pictures.sizes_for` together; times, settings and versions. All text is escaped, and
+    the page's own content policy forbids it to load anything. The same data give the same bytes.
     """
     environment = Environment(
         loader=PackageLoader("cohortseg.report"),
@@ -44,7 +65,7 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": _number, "share": _share, "duration": _duration, "gigabytes": _gigabytes}
-    script = environment.get_template("report.js").render()
+    script = '"use strict";\n' + "".join(environment.get_template(name).render() for name in _SCRIPTS)
     return environment.get_template("report.html.j2").render(
         **_context(data),
         style=Markup(environment.get_template("report.css").render()),
@@ -55,101 +76,162 @@ def render_report(data: ReportData) -> str:
 
 def _context(data: ReportData) -> dict[str, Any]:
     """Return what the template shows."""
-    summary = summarise(data.samples)
-    problems = find_problems(summary)
-    worst_first = sorted(range(len(summary)), key=lambda row: -max((f.weight for f in problems[row]), default=0))
-    flagged = [row for row in worst_first if problems[row]]
-    calm = [row for row, sample in enumerate(data.samples) if sample.status == "ok" and not problems[row]]
-    unfinished = [
-        row for status in ("failed", "missing") for row in range(len(summary)) if summary["status"].iat[row] == status
-    ]
-    n_stacks = len(data.stacks)
-    shown = [*flagged, *calm]
-    multiples = embed(
-        [stack.through_z_png for stack in data.stacks],
-        budget_bytes=BUDGET_BYTES // _MULTIPLES_SHARE,
-        side_px=_MULTIPLES_SIDE_PX,
-    )
-    pictures = embed(
-        [*(stack.preview_png for stack in data.stacks), *(data.samples[row].preview_png for row in shown)],
-        budget_bytes=BUDGET_BYTES - sum(len(picture.uri or "") for picture in multiples),
-    )
-    views = {
-        row: _sample_view(row, data.samples[row], summary.iloc[row], problems[row], picture)
-        for row, picture in zip(shown, pictures[n_stacks:], strict=True)
-    }
-    nothing = Embedded(None, "")
-    ranked = [
-        *(_sample_view(row, data.samples[row], summary.iloc[row], problems[row], nothing) for row in unfinished),
-        *(views[row] for row in shown if data.samples[row].status == "ok"),
-    ]
+    summary, problems = summarise(data.samples, data.qc)
+    order = _worst_first(summary, problems)
+    rows = [_row(data.samples[i], summary.iloc[i], problems[i]) for i in order]
+    flagged = [row for row in rows if row["verdict"] == "look"]
+    sizes = sizes_for(len(data.samples))
+    multiples, projections = _stack_pictures(data.stacks, sizes.budget_bytes // _STACKS_SHARE)
+    left = sizes.budget_bytes - spent(multiples) - spent(projections)
     return {
         "title": data.title,
-        "tally": _tally(data, summary, flagged),
-        "failures": _grouped_failures(data),
+        "tally": _tally(data, summary),
+        "failures": grouped_failures(data),
         "missing": [sample.sample for sample in data.samples if sample.status == "missing"],
-        "flagged": [views[row] for row in flagged],
-        "calm": [views[row] for row in calm],
-        "rows": ranked,
-        "figures": _figures(data, summary, problems),
+        "flagged": flagged[:_LISTED],
+        "n_flagged": len(flagged),
+        "index": _as_json({"rows": rows, "pooled": pooled_histograms(data.samples), "histograms": HISTOGRAMS}),
+        "details": _details([data.samples[i] for i in order], left, data),
+        "listed": rows[:_LISTED_WITHOUT_SCRIPT],
+        "figures": draw_distributions(data.samples, summary, problems),
         "evaluation": _evaluation_view(data),
-        "stacks": [
-            _stack_view(stack, picture, through_z)
-            for stack, picture, through_z in zip(data.stacks, pictures[:n_stacks], multiples, strict=True)
-        ],
+        "stacks": [_stack_view(*parts) for parts in zip(data.stacks, projections, multiples, strict=True)],
         "benchmarks": _benchmarks_view(data),
-        "rules": RULES,
+        "rules": rules_in_words(data.qc),
         "settings": json.dumps(data.settings, indent=2, ensure_ascii=False, default=str),
         "versions": data.versions,
     }
 
 
-def _tally(data: ReportData, summary: pd.DataFrame, flagged: list[int]) -> dict[str, Any]:
+def _worst_first(summary: pd.DataFrame, problems: Sequence[tuple[Finding, ...]]) -> list[int]:
+    """Return the rows of the summary: the failed, the missing, those worth a look by their worst finding, the rest."""
+    places = {"failed": 0, "missing": 1, "ok": 2}
+
+    def key(row: int) -> tuple[int, float]:
+        return places[str(summary["status"].iloc[row])], -max((finding.weight for finding in problems[row]), default=-1)
+
+    return sorted(range(len(summary)), key=key)
+
+
+def _row(sample: SampleResult, summary: pd.Series, problems: tuple[Finding, ...]) -> dict[str, Any]:
+    """Return what lists show of a sample: its name, folder, `_COLUMNS`, its warnings and its failure in words."""
+    return {
+        "sample": sample.sample,
+        "folder": f"../{quote(sample.sample)}/",
+        "warnings": [finding.text for finding in problems],
+        "failure": "" if sample.failure is None else describe_failure(sample.failure)["found"],
+        **{name: _plain(summary[name]) for name in _COLUMNS},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell of a table as JSON has it, numbers to six digits; None where it is not known."""
+    if isinstance(value, str):
+        return value
+    return None if pd.isna(value) else float(f"{float(value):.6g}")
+
+
+def _details(samples: Sequence[SampleResult], budget_bytes: int, data: ReportData) -> list[Markup]:
+    """Return the details of samples with their pictures, as JSON, in the order given, in which pictures are kept."""
+    sizes = sizes_for(len(samples))
+    usual = usual_settings(data.samples)
+    previews = embed(
+        (sample.preview_png for sample in samples),
+        budget_bytes=int(_PREVIEWS_SHARE * budget_bytes),
+        height_px=sizes.preview_px,
+        width_px=sizes.preview_px,
+        fine=sizes.fine,
+    )
+    crops = embed(
+        (sample.crops_png if _has_crops(sample) else None for sample in samples),
+        budget_bytes=budget_bytes - spent(previews),
+        height_px=sizes.crop_px,
+        fine=sizes.fine,
+    )
+    return [
+        _as_json({"preview": preview, "crops": crop, **describe_sample(sample, usual)})
+        for sample, preview, crop in zip(samples, previews, crops, strict=True)
+    ]
+
+
+def _has_crops(sample: SampleResult) -> bool:
+    return bool(sample.quality and sample.quality["crops"]["cells"])
+
+
+def _as_json(value: Any) -> Markup:
+    """Return JSON that can stand in an element `script`: no markup in it, numbers that are not finite as null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _finite(value: Any) -> Any:
+    """Return plain data with None for numbers that are not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _tally(data: ReportData, summary: pd.DataFrame) -> dict[str, Any]:
     """Return the counts at the head of the page."""
-    status = summary["status"].value_counts()
+    verdicts = summary["verdict"].value_counts()
     return {
         "samples": len(data.samples),
-        "ok": int(status.get("ok", 0)),
-        "failed": int(status.get("failed", 0)),
-        "missing": int(status.get("missing", 0)),
-        "flagged": len(flagged),
+        "finished": int((summary["status"] == "ok").sum()),
+        **{name: int(verdicts.get(name, 0)) for name in ("ok", "look", "failed", "missing")},
         "cells": int(summary["n_cells"].sum()),
+        "diameter": _median(summary["median_diameter_px"]),
+        "diameter_um": _median(summary["median_diameter_um"]),
+        "density": _median(summary["cells_per_mpx"]),
         "stacks": len(data.stacks),
-        "objects": sum(len(stack.objects) for stack in data.stacks if stack.objects is not None),
+        "objects": sum(stack.objects.number for stack in data.stacks if stack.objects is not None),
         "seconds": float(summary["seconds"].sum()),
     }
 
 
-def _sample_view(
-    row: int, sample: SampleResult, summary: pd.Series, problems: tuple[Finding, ...], picture: Embedded
-) -> dict[str, Any]:
-    """Return what the template shows of one sample."""
-    return {
-        "anchor": f"sample-{row}",
-        "order": row,
-        "folder": f"../{quote(sample.sample)}",
-        "problems": [finding.text for finding in problems],
-        "picture": picture,
-        **{str(name): None if pd.isna(value) else value for name, value in summary.items() if name != "warnings"},
-    }
+def _median(values: pd.Series) -> float | None:
+    """Return the median of what is known, None if nothing is."""
+    known = values.dropna()
+    return float(known.median()) if len(known) else None
 
 
-def _stack_view(stack: StackResult, picture: Embedded, through_z: Embedded) -> dict[str, Any]:
+def _stack_pictures(stacks: Sequence[StackResult], budget_bytes: int) -> tuple[list[Embedded], list[Embedded]]:
+    """Return the small multiples and the projections of stacks."""
+    side = _STACK_SIDE_PX
+    multiples = embed(
+        (stack.through_z_png for stack in stacks), budget_bytes=budget_bytes // 2, height_px=side, width_px=side
+    )
+    projections = embed(
+        (stack.projection_png for stack in stacks),
+        budget_bytes=budget_bytes - spent(multiples),
+        height_px=side,
+        width_px=side,
+    )
+    return multiples, projections
+
+
+def _stack_view(stack: StackResult, projection: Embedded, through_z: Embedded) -> dict[str, Any]:
     """Return what the template shows of one stack."""
-    view: dict[str, Any] = {"stack": stack.stack, "picture": picture, "through_z": through_z, "objects": None}
+    view: dict[str, Any] = {
+        "stack": stack.stack,
+        "folder": f"../stacks/{quote(stack.stack)}/",
+        "projection": projection,
+        "through_z": through_z,
+        "objects": None,
+    }
     if stack.objects is None or stack.links is None:
         return view
     objects = stack.objects
-    planes, counts = np.unique(objects["n_planes"].to_numpy(int), return_counts=True)
-    number = len(objects)
+    most = max((count for _, count in objects.planes), default=0)
     return view | {
-        "objects": number,
-        "histogram": [(int(p), int(c), 100 * c / counts.max()) for p, c in zip(planes, counts, strict=True)],
-        "single_plane_share": float(np.mean(objects["n_planes"] == 1)) if number else None,
-        "median_volume_px": _median(objects["volume_px"]),
-        "median_volume_um3": _median(objects["volume_um3"]),
-        "mean_iou": _mean(objects["mean_iou"]),
-        "gaps": int((objects["n_gaps"] > 0).sum()),
+        "objects": objects.number,
+        "histogram": [(planes, count, 100 * count / most) for planes, count in objects.planes],
+        "single_plane_share": objects.single_plane_share,
+        "median_volume_px": objects.median_volume_px,
+        "median_volume_um3": objects.median_volume_um3,
+        "mean_iou": objects.mean_iou,
+        "gaps": objects.gaps,
         "links": stack.links,
         "odd": odd_planes(stack.links),
         "figures": [
@@ -157,61 +239,6 @@ def _stack_view(stack: StackResult, picture: Embedded, through_z: Embedded) -> d
             {"title": "Where objects begin and end", "svg": Markup(starts_and_ends(stack.links, name=stack.stack))},
         ],
     }
-
-
-def _grouped_failures(data: ReportData) -> list[dict[str, Any]]:
-    """Return the failures with the same rule, error and remedy together, the most frequent first."""
-    failed: list[tuple[str, Mapping[str, Any]]] = [
-        (sample.sample, sample.failure or {}) for sample in data.samples if sample.status == "failed"
-    ]
-    failed += [(f"stack {stack.stack}", stack.failure) for stack in data.stacks if stack.failure is not None]
-    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for name, failure in failed:
-        key = tuple(str(failure.get(part) or "") for part in ("rule", "error", "remedy"))
-        groups.setdefault(key, []).append(_failure_view(name, failure))
-    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
-    return [
-        {"rule": rule, "error": error, "remedy": remedy, "samples": samples}
-        for (rule, error, remedy), samples in ordered
-    ]
-
-
-def _failure_view(name: str, failure: Mapping[str, Any]) -> dict[str, str]:
-    """Return one failure's name, what was found, what was expected and where its log is."""
-    found = failure.get("found") or failure.get("message") or "No message was left; the log may say more."
-    return {
-        "name": name,
-        "found": str(found),
-        "expected": str(failure.get("expected") or ""),
-        "log": str(failure.get("log") or ""),
-    }
-
-
-def _figures(data: ReportData, summary: pd.DataFrame, problems: list[tuple[Finding, ...]]) -> list[dict[str, Any]]:
-    """Return the distributions, each with its title."""
-    if not (summary["n_cells"].fillna(0) > 0).any():
-        return []
-    names = summary["sample"].tolist()
-    flagged = np.array([bool(found) for found in problems])
-    diameters: dict[str, list[Any]] = {}
-    for sample in data.samples:
-        if sample.cells is not None:
-            area = sample.cells["area_px"].to_numpy(float)
-            diameters.setdefault(sample.modality, []).append(2 * np.sqrt(area / np.pi))
-    drawn = [
-        ("Cells per megapixel", ranked_dots(summary["cells_per_mpx"], names, flagged, axis="cells / Mpx", log=True)),
-        (
-            "Median diameter",
-            ranked_dots(summary["median_diameter_px"], names, flagged, axis="median diameter (px)", log=False),
-        ),
-        ("Mean score", ranked_dots(summary["mean_score"], names, flagged, axis="mean cell probability", log=False)),
-        ("Diameters of all cells", diameter_histogram(diameters, axis="diameter (px)")),
-    ]
-    drifts = summary["intensity_drift"]
-    if drifts.notna().sum() > 1:
-        axis = "log2 of its range to the median"
-        drawn.append(("Intensities beside the cohort's", ranked_dots(drifts, names, flagged, axis=axis, log=False)))
-    return [{"title": title, "svg": Markup(svg)} for title, svg in drawn]
 
 
 def _evaluation_view(data: ReportData) -> dict[str, Any] | None:
@@ -248,18 +275,6 @@ def _benchmarks_view(data: ReportData) -> dict[str, Any] | None:
         {str(name): None if pd.isna(value) else value for name, value in row.items()} for _, row in steps.iterrows()
     ]
     return {"rows": rows, "figure": Markup(benchmarks_svg(data.benchmarks))}
-
-
-def _median(values: pd.Series) -> float | None:
-    """Return the median of what is known, None if nothing is."""
-    known = values.dropna()
-    return float(known.median()) if len(known) else None
-
-
-def _mean(values: pd.Series) -> float | None:
-    """Return the mean of what is known, None if nothing is."""
-    known = values.dropna()
-    return float(known.mean()) if len(known) else None
 
 
 def _number(value: float | None, decimals: int) -> str:

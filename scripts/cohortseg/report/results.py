@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 import pandas as pd
 
 from cohortseg.evaluate import Counts
+from cohortseg.report.pictures import ReadPng
+from cohortseg.settings import QcSettings
 
 Status = Literal["ok", "failed", "missing"]
 """ok: finished; failed: a job ended with an error; missing: no result and no error, so it has not run to its end."""
-
-CELL_COLUMNS = ("area_px", "area_um2", "score", "touches_edge")
-"""The columns of cells.parquet that the report reads; others need not be loaded."""
 
 OBJECT_COLUMNS = ("n_planes", "n_gaps", "volume_px", "volume_um3", "mean_iou")
 """The columns of objects.parquet that the report reads."""
@@ -32,10 +32,12 @@ class SampleResult:
         or a mapping of stages to numbers, of which the largest counts), `counts.cells_cut` (cells larger than the
         window sees around them), `seam_audit.passed`, `intensity_drift` (log2 of the ratio of its range of intensities
         to its cohort's).
-    cells
-        `CELL_COLUMNS` of its cells, one row each; None if it has not been quantified.
+    quality
+        quality.json, as `steps.assess` writes it; None if it has not been assessed.
     preview_png
-        Its picture as a PNG file's bytes.
+        Gives its picture as a PNG file's bytes; None where there is none, also below.
+    crops_png
+        A few of its cells in a row, as `quality["crops"]` lists them, likewise.
     failure
         Read from it, each where present: `rule`, `error` (the class), `found`, `expected`, `remedy` (of a
         CohortsegError), `message` (of any other error), `log` (path).
@@ -46,8 +48,9 @@ class SampleResult:
     sample: str
     status: Status
     metadata: Mapping[str, Any]
-    cells: pd.DataFrame | None
-    preview_png: bytes | None
+    quality: Mapping[str, Any] | None
+    preview_png: ReadPng | None
+    crops_png: ReadPng | None
     failure: Mapping[str, Any] | None
     evaluation: Counts | None
 
@@ -104,6 +107,52 @@ class SampleResult:
 
 
 @dataclass(frozen=True)
+class StackObjects:
+    """What the 3D cells of a stack come to; a number that is not known is None.
+
+    Parameters
+    ----------
+    number
+        How many there are.
+    planes
+        (planes, 3D cells in so many planes), rising.
+    gaps
+        How many are missing from a plane between their first and last.
+    median_volume_px, median_volume_um3, mean_iou
+        Over those of which it is known.
+    """
+
+    number: int
+    planes: tuple[tuple[int, int], ...]
+    gaps: int
+    median_volume_px: float | None
+    median_volume_um3: float | None
+    mean_iou: float | None
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Self:
+        """Return what the rows of objects.parquet come to, of which `OBJECT_COLUMNS` are read."""
+        planes, counts = np.unique(table["n_planes"].to_numpy(int), return_counts=True)
+        return cls(
+            number=len(table),
+            planes=tuple(zip(planes.tolist(), counts.tolist(), strict=True)),
+            gaps=int((table["n_gaps"] > 0).sum()),
+            median_volume_px=_known(table["volume_px"].dropna().median()),
+            median_volume_um3=_known(table["volume_um3"].dropna().median()),
+            mean_iou=_known(table["mean_iou"].mean()),
+        )
+
+    @property
+    def single_plane_share(self) -> float | None:
+        """Share of 3D cells that are in one plane only."""
+        return dict(self.planes).get(1, 0) / self.number if self.number else None
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+@dataclass(frozen=True)
 class StackResult:
     """What there is of one 3D stack.
 
@@ -112,22 +161,22 @@ class StackResult:
     stack
         Its name.
     objects
-        `OBJECT_COLUMNS` of its objects; None if it has not been stitched.
+        What its 3D cells come to; None if it has not been stitched.
     links
         link_report.json; None if it has not been stitched.
-    preview_png
-        The picture of its middle plane, as a PNG file's bytes.
+    projection_png
+        Gives its 3D cells as seen from the first plane, as a PNG file's bytes; None where there is none.
     through_z_png
-        A few of its cells through the planes, as a PNG file's bytes.
+        A few of its cells through the planes, likewise.
     failure
         Why it has not been stitched, as for samples.
     """
 
     stack: str
-    objects: pd.DataFrame | None
+    objects: StackObjects | None
     links: Mapping[str, Any] | None
-    preview_png: bytes | None
-    through_z_png: bytes | None
+    projection_png: ReadPng | None
+    through_z_png: ReadPng | None
     failure: Mapping[str, Any] | None
 
 
@@ -135,7 +184,8 @@ class StackResult:
 class ReportData:
     """A whole cohort, its samples in the order of the sheet, and what it was made with.
 
-    `benchmarks` are what its jobs took, as `report.BENCHMARK_COLUMNS`; None where they have not been gathered.
+    `benchmarks` are what its jobs took, as `report.BENCHMARK_COLUMNS`; None where they have not been gathered. `qc`
+    says from when on a sample deserves a look.
     """
 
     title: str
@@ -144,3 +194,4 @@ class ReportData:
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     benchmarks: pd.DataFrame | None
+    qc: QcSettings

@@ -16,14 +16,24 @@ _GAP_PX = 4
 _MARGIN_PX = 72
 _HEAD_PX = 18
 _PAPER, _INK, _BLANK = 255, (90, 90, 90), (235, 235, 235)
-_OWN, _OTHER = (255, 110, 0), (150, 150, 150)
+_ON_STAINS = (255, 110, 0), (150, 150, 150)
+"""The outline of the cell, and of its neighbours."""
+_ON_COLOURS = (0, 215, 0), (240, 240, 240)
 _PLAIN_GROUND = 40
 
 
 def draw_cell(
-    image: Image | None, labels: Labels, cell_id: int, limits: Sequence[tuple[float, float]], *, is_rgb: bool
+    image: Image | None,
+    labels: Labels,
+    cell_id: int,
+    limits: Sequence[tuple[float, float]],
+    *,
+    is_rgb: bool,
+    side_px: int = TILE_PX,
 ) -> Picture:
     """Return one small picture: a cell in one plane, its outline in orange, those of its neighbours in grey.
+
+    On a colour image, such as stained tissue, its outline is green and those of its neighbours are white.
 
     Parameters
     ----------
@@ -35,26 +45,29 @@ def draw_cell(
         Its label.
     limits
         For each channel the values shown as black and as full light.
+    side_px
+        Side of the picture.
 
     Returns
     -------
     ndarray
-        (`TILE_PX`, `TILE_PX`, 3) uint8: R, G, B.
+        (`side_px`, `side_px`, 3) uint8: R, G, B.
     """
-    size = (TILE_PX, TILE_PX)
+    size = (side_px, side_px)
     if image is None:
         picture = np.full((*size, 3), _PLAIN_GROUND, np.uint8)
     else:
         light = np.clip(light_of(image, limits, is_rgb=is_rgb), 0, 1).astype(np.float32)
-        shrinks = max(labels.shape) > TILE_PX
+        shrinks = max(labels.shape) > side_px
         resized = cv2.resize(light, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         picture = np.rint(255 * resized).astype(np.uint8)
     # Labels have no half values: the nearest pixel's.
-    rows, columns = ((2 * np.arange(TILE_PX) + 1) * side // (2 * TILE_PX) for side in labels.shape)
+    rows, columns = ((2 * np.arange(side_px) + 1) * side // (2 * side_px) for side in labels.shape)
     near = labels[np.ix_(rows, columns)]
     border = inner_borders(near)
-    picture[border] = _OTHER
-    picture[border & (near == cell_id)] = _OWN
+    own, other = _ON_COLOURS if is_rgb else _ON_STAINS
+    picture[border] = other
+    picture[border & (near == cell_id)] = own
     return picture
 
 

@@ -14,6 +14,7 @@ from cohortseg.settings.export import EXPORT_FILES, ExportFormat, ExportSettings
 from cohortseg.settings.load import load_block, load_settings
 from cohortseg.settings.models import SegmentSettings, Settings
 from cohortseg.settings.normalise import ChannelNormalise, NormaliseSettings
+from cohortseg.settings.qc import QcSettings
 from cohortseg.settings.sheet import Sample, parse_sheet
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "NormaliseSettings",
     "PipelineSettings",
     "PostprocessSettings",
+    "QcSettings",
     "QuantifySettings",
     "RasteriseSettings",
     "ReportSettings",

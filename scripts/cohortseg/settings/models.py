@@ -27,6 +27,7 @@ from cohortseg.settings.modality import (
     ModalitySettings,
 )
 from cohortseg.settings.normalise import NormaliseSettings
+from cohortseg.settings.qc import QcSettings
 from cohortseg.settings.training import WorkflowTraining
 
 Backend = Literal["auto", "openvino", "torch"]
@@ -181,6 +182,7 @@ class Settings(SegmentSettings):
     export: ExportSettings = Field(default_factory=ExportSettings, description=ExportSettings.__doc__)
     stitch: StitchSettings = Field(default_factory=StitchSettings, description=StitchSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
+    qc: QcSettings = Field(default_factory=QcSettings, description=QcSettings.__doc__)
     archive: ArchiveSettings = Field(default_factory=ArchiveSettings, description=ArchiveSettings.__doc__)
     compare: CompareSettings = Field(default_factory=CompareSettings, description=CompareSettings.__doc__)
     training: WorkflowTraining = Field(default_factory=WorkflowTraining, description=WorkflowTraining.__doc__)

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from cohortseg.errors import ImageError
-from cohortseg.steps import assemble, evaluate, export, overlaps, quantify, rasterise, segment, stitch
+from cohortseg.steps import assemble, assess, evaluate, export, overlaps, quantify, rasterise, segment, stitch
 from cohortseg.steps.batch_jobs import BatchJob, Records, describe, jobs_of, record_of
 from cohortseg.steps.job import run_job
 from cohortseg.stores.tables import write_bytes, write_json, write_tsv
@@ -124,6 +124,7 @@ def _mains() -> dict[str, Callable[[Any], None]]:
         "segment": lambda snakemake: segment.run(snakemake, load_network),
         "rasterise": rasterise.main,
         "quantify": quantify.main,
+        "assess": assess.main,
         "evaluate": evaluate.main,
         "export": export.main,
         "assemble": assemble.main,

@@ -153,25 +153,33 @@ def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:
         {"sample": name, "settings": rasterise},
         rasterise,
     )
-    quantify = {
-        "quantify": settings["quantify"],
-        "report": {"thumbnail_px": settings["report"]["thumbnail_px"]},
-    }
+    quantify = {"quantify": settings["quantify"]}
+    measured = f"{folder}/cells.parquet"
     more = {key: f"{folder}/{file}" for key, file in plan["measured"].items()}
     yield BatchJob(
         "quantify",
         name,
         {**cells, **image, **_nuclei_of(plan, name)},
-        {"cells": f"{folder}/cells.parquet", "preview": f"{folder}/preview.png", **more},
+        {"cells": measured, **more},
         {"sample": name, "settings": quantify, "url": sample["url"]},
         {**quantify, "nuclei": sample["nuclei"]},
+    )
+    assess = {"report": {"thumbnail_px": settings["report"]["thumbnail_px"]}}
+    files = {"quality": "quality.json", "preview": "preview.png", "crops": "crops.png"}
+    yield BatchJob(
+        "assess",
+        name,
+        {**cells, "cells": measured, **image},
+        {key: f"{folder}/{file}" for key, file in files.items()},
+        {"sample": name, "settings": assess, "url": sample["url"]},
+        assess,
     )
     for file in plan["exports"]:
         with_image = file == "spatialdata.zarr" and settings["export"]["spatialdata_image"]
         yield BatchJob(
             "export",
             f"{name}.{file}",
-            {**cells, "cells": f"{folder}/cells.parquet", **(image if with_image else {})},
+            {**cells, "cells": measured, **(image if with_image else {})},
             {"file": f"{folder}/exports/{file}"},
             {"sample": name, "settings": {"image": with_image}, "url": sample["url"]},
             with_image,
@@ -220,6 +228,7 @@ def _of_stack(plan: Mapping[str, Any], stack: str) -> Iterator[BatchJob]:
             "mask3d": f"{folder}/3d_mask.zarr",
             "link_report": f"{folder}/link_report.json",
             "through_z": f"{folder}/through_z.png",
+            "projection": f"{folder}/projection.png",
         },
         {"stack": stack, "settings": settings},
         {"stitch": plan["stitch_decisive"], "rasterise": settings["rasterise"]},

@@ -67,7 +67,7 @@ def _jobs_of(plan: Mapping[str, Any], results: Path) -> Iterator[_Job]:
         count = parts[name]
         yield from (_Job("segment_part", f"{name}.{i + 1}-of-{count}", sizes[name] / count) for i in range(count))
     yield from (_Job("gather", name, sizes[name]) for name in scattered)
-    yield from (_Job(step, name, sizes[name]) for step in ("rasterise", "quantify") for name in parts)
+    yield from (_Job(step, name, sizes[name]) for step in ("rasterise", "quantify", "assess") for name in parts)
     yield from (_Job("evaluate", name, sizes[name]) for name in labelled)
     for step in ("assemble", "stitch"):
         for stack, planes in plan["stacks"].items():

@@ -41,11 +41,13 @@ _MEANINGS = {
     "xenium.geojson": "Outlines of the cells in micrometres (GeoJSON, for Xenium Ranger)",
     "rois.zip": "Outlines of the cells (ROIs of ImageJ)",
     "spatialdata.zarr": "Image, labels, outlines and measurements (SpatialData)",
+    "quality.json": "What tells whether to trust an image and its cells",
     "metadata.json": "What was segmented, with what, and how",
     "mask.zarr": "Label image of the cells (OME-Zarr); the value is the cell_id",
     "3d_polygons.parquet": "Outlines of the 3D cells in each plane (GeoParquet)",
     "objects.parquet": "One row for each 3D cell",
     "3d_mask.zarr": "Label image of the 3D cells (OME-Zarr)",
+    "summary.tsv": "One row for each image, with what looks wrong with it",
     "report.html": "The cohort on one page",
     "manifest.sha256": "SHA-256 of the other files, for sha256sum --check",
 }

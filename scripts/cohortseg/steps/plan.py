@@ -32,7 +32,7 @@ from cohortseg.steps.training import plan_training
 from cohortseg.stores.sheet import read_sheet
 from cohortseg.tiling.stacks import pairs_of
 
-RESULTS_VERSION = "4"
+RESULTS_VERSION = "5"
 """Raised whenever the engine would give another result for the same input; every rule carries it, so that all rerun."""
 
 

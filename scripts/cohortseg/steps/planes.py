@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from cohortseg.arrays import Box, Labels
-from cohortseg.errors import TableError
+from cohortseg.errors import ImageError, TableError
 from cohortseg.kernels.raster import draw_wkb
 from cohortseg.shapes import label_values
 from cohortseg.stores.polygons import BoxReader
+from cohortseg.stores.source import ImageSource
 from cohortseg.stores.tables import read_json
 
 ReadLabels = Callable[[Box], Labels]
@@ -68,3 +69,13 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], tuple[int, int]]:
             "Segment the image again.",
         )
     return metadata, (shape[0], shape[1])
+
+
+def check_shape(source: ImageSource, shape: tuple[int, int]) -> None:
+    """Raise ImageError where an image is not of the (y, x) shape that it was segmented in."""
+    if source.shape != shape:
+        raise ImageError(
+            f"{source.path.name} is {source.shape[0]} x {source.shape[1]} px now",
+            f"it was {shape[0]} x {shape[1]} px when it was segmented",
+            "Segment it again.",
+        )

@@ -10,21 +10,24 @@ import pandas as pd
 
 from cohortseg.evaluate import Counts
 from cohortseg.report import (
-    CELL_COLUMNS,
     OBJECT_COLUMNS,
     ReportData,
     SampleResult,
+    StackObjects,
     StackResult,
     render_report,
     summarise,
 )
+from cohortseg.report.pictures import ReadPng
 from cohortseg.segment.intensities import Intensities, cohort_medians, drift
+from cohortseg.settings import QcSettings, load_block
 from cohortseg.steps.benchmarks import read_benchmarks
 from cohortseg.steps.job import find_failures, run_job
 from cohortseg.steps.provenance import describe_code
-from cohortseg.stores.tables import read_json, read_parquet, read_tsv, write_bytes, write_parquet, write_tsv
+from cohortseg.stores.joined_tables import join_parquet
+from cohortseg.stores.tables import read_json, read_parquet, read_tsv, write_bytes, write_tsv
 
-_SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "evaluate")
+_SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "assess", "evaluate")
 _STACK_RULES = ("assemble", "overlaps", "stitch")
 
 
@@ -50,12 +53,14 @@ def write_report(plan: Mapping[str, Any], *, summary: Path, cells: Path, report:
     results = Path(plan["results"])
     samples = tuple(_read_sample(results / name, name, facts) for name, facts in plan["samples"].items())
     samples = _with_drift(samples, summary.parent / "intensities.tsv")
-    stacks = tuple(_read_stack(results, name, planes) for name, planes in plan["stacks"].items())
+    stacks = tuple(_read_stack(results, name) for name in plan["stacks"])
     title = plan["settings"]["report"]["title"]
     benchmarks = read_benchmarks(summary.parent / "benchmarks.tsv")
-    data = ReportData(title, samples, stacks, plan["settings"], _versions(samples), benchmarks)
-    write_tsv(summary, summarise(samples))
-    write_parquet(cells, _all_cells(results, [sample.sample for sample in samples if sample.status == "ok"]))
+    qc = load_block(QcSettings, plan["settings"]["qc"])
+    data = ReportData(title, samples, stacks, plan["settings"], _versions(samples), benchmarks, qc)
+    write_tsv(summary, summarise(samples, qc)[0])
+    measured = [sample.sample for sample in samples if sample.status == "ok"]
+    join_parquet(cells, [(name, results / name / "cells.parquet") for name in measured], name_column="sample")
     write_bytes(report, render_report(data).encode())
 
 
@@ -71,21 +76,21 @@ def _versions(samples: Sequence[SampleResult]) -> dict[str, str]:
 
 
 def _read_sample(folder: Path, name: str, facts: Mapping[str, Any]) -> SampleResult:
-    """Return what there is of a sample: done when its last file is there and no job of it failed since.
+    """Return what there is of a sample: done when its last files are there and no job of it failed since.
 
     Of a sample that is not done no numbers are given: what is left of an earlier run may not be true any more.
     """
     labelled = facts["labels"] is not None
     failure = _read_failure(folder, _SAMPLE_RULES if labelled else _SAMPLE_RULES[:-1])
-    last = folder / ("evaluation.json" if labelled else "cells.parquet")
-    done = failure is None and last.is_file() and (folder / "cells.parquet").is_file()
-    preview = folder / "preview.png"
+    needed = ["cells.parquet", "quality.json", *(["evaluation.json"] if labelled else [])]
+    done = failure is None and all((folder / file).is_file() for file in needed)
     return SampleResult(
         sample=name,
         status="failed" if failure else "ok" if done else "missing",
         metadata=_optional_json(folder / "metadata.json") or _planned(facts),
-        cells=read_parquet(folder / "cells.parquet", CELL_COLUMNS) if done else None,
-        preview_png=preview.read_bytes() if done and preview.is_file() else None,
+        quality=read_json(folder / "quality.json") if done else None,
+        preview_png=_picture(folder / "preview.png") if done else None,
+        crops_png=_picture(folder / "crops.png") if done else None,
         failure=failure,
         evaluation=Counts.read(read_json(folder / "evaluation.json")) if done and labelled else None,
     )
@@ -133,19 +138,18 @@ def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {} if given == "auto" else {"modality": given}
 
 
-def _read_stack(results: Path, name: str, planes: Sequence[Mapping[str, Any]]) -> StackResult:
-    """Return what there is of a stack; its picture is that of its middle plane."""
+def _read_stack(results: Path, name: str) -> StackResult:
+    """Return what there is of a stack."""
     folder = results / "stacks" / name
     failure = _read_failure(folder, _STACK_RULES) or _read_failure(folder / "overlaps", _STACK_RULES)
-    objects, preview = folder / "objects.parquet", results / planes[len(planes) // 2]["sample"] / "preview.png"
-    links, through_z = folder / "link_report.json", folder / "through_z.png"
+    objects, links = folder / "objects.parquet", folder / "link_report.json"
     done = failure is None and objects.is_file() and links.is_file()
     return StackResult(
         stack=name,
-        objects=read_parquet(objects, OBJECT_COLUMNS) if done else None,
+        objects=StackObjects.of(read_parquet(objects, OBJECT_COLUMNS)) if done else None,
         links=read_json(links) if done else None,
-        preview_png=preview.read_bytes() if done and preview.is_file() else None,
-        through_z_png=through_z.read_bytes() if done and through_z.is_file() else None,
+        projection_png=_picture(folder / "projection.png") if done else None,
+        through_z_png=_picture(folder / "through_z.png") if done else None,
         failure=failure,
     )
 
@@ -156,15 +160,10 @@ def _read_failure(folder: Path, rules: Sequence[str]) -> dict[str, Any] | None:
     return read_json(paths[0]) if paths else None
 
 
+def _picture(path: Path) -> ReadPng | None:
+    """Return what reads a picture once it is shown; None where there is none."""
+    return path.read_bytes if path.is_file() else None
+
+
 def _optional_json(path: Path) -> dict[str, Any] | None:
     return read_json(path) if path.is_file() else None
-
-
-def _all_cells(results: Path, names: list[str]) -> pd.DataFrame:
-    """Return the cells of all finished samples, with the sample's name in front."""
-    tables = []
-    for name in names:
-        table = read_parquet(results / name / "cells.parquet", None)
-        table.insert(0, "sample", name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"sample": pd.Series(dtype=str)})

@@ -19,6 +19,7 @@ from cohortseg.steps.job import run_job
 from cohortseg.steps.overlaps import overlap_files
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
 from cohortseg.steps.progress import pixel_bar
+from cohortseg.steps.projection import write_projection
 from cohortseg.steps.provenance import code_facts
 from cohortseg.steps.stack_files import (
     PlaneFiles,
@@ -133,9 +134,9 @@ def stitch_files(
 ) -> pd.DataFrame:
     """Link the cells of a stack's planes and write what comes of it.
 
-    Writes 3d_polygons.parquet, objects.parquet, 3d_mask.zarr, through_z.png, a few cells through the planes, and
-    link_report.json: `describe_links`, with the code, the settings, what the planes were made from, what `min_planes`
-    dropped and what through_z.png shows.
+    Writes 3d_polygons.parquet, objects.parquet, 3d_mask.zarr, through_z.png, a few cells through the planes,
+    projection.png, all of them as seen from the first plane, and link_report.json: `describe_links`, with the code,
+    the settings, what the planes were made from, what `min_planes` dropped and what through_z.png shows.
 
     Parameters
     ----------
@@ -192,6 +193,7 @@ def stitch_files(
         workers=max(workers, 1),
     )
     shown = write_through_z(output / "through_z.png", planes, kept, objects, readers)
+    write_projection(output, objects, chunk_px=rasterise.chunk_px, z_indices=(first, first + step * (n_slices - 1)))
     report = describe_links(links, indices)
     for z_index in report["suspicious"]:
         _LOGGER.warning("%s: plane %d looks odd beside its neighbours; see link_report.json", name, z_index)

@@ -14,8 +14,8 @@ from cohortseg.arrays import Box
 from cohortseg.report.overlay import Picture
 from cohortseg.report.through_z import draw_cell, draw_multiples
 from cohortseg.settings import SegmentSettings, load_block
+from cohortseg.steps.pictures import shown_channels
 from cohortseg.steps.planes import ReadLabels, read_metadata
-from cohortseg.steps.quantify import shown_channels
 from cohortseg.steps.stack_files import PlaneFiles
 from cohortseg.stores.images import open_image
 from cohortseg.stores.source import ImageSource, PageSelection

@@ -9,24 +9,48 @@ import pandas as pd
 import pytest
 
 from cohortseg.evaluate import THRESHOLDS, Counts
-from cohortseg.report import ReportData, SampleResult, StackResult
+from cohortseg.report import ReportData, SampleResult, StackObjects, StackResult
+from cohortseg.report.pictures import ReadPng
+from cohortseg.settings import QcSettings
 
 
 class Made:
     """Makes results of samples and stacks."""
 
     @staticmethod
-    def cells(n: int, diameter_px: float = 20.0, edge: int = 0) -> pd.DataFrame:
-        """Return `n` equal cells of which the first `edge` touch the edge; a pixel is half a micrometre wide."""
+    def quality(n: int, diameter_px: float = 20.0, edge: int = 0, **channel: Any) -> dict[str, Any]:
+        """Return what quality.json says of `n` equal cells, of which `edge` touch the edge, in one megapixel.
+
+        A pixel is half a micrometre wide; `channel` replaces what is said of the only channel.
+        """
         area = round(np.pi * diameter_px**2 / 4)
-        return pd.DataFrame(
-            {
-                "area_px": np.full(n, area),
-                "area_um2": np.full(n, area / 4),
-                "score": np.full(n, 4.0, np.float32),
-                "touches_edge": np.arange(n) < edge,
-            }
-        )
+        values = {
+            "area_px": area, "area_um2": area / 4, "diameter_px": diameter_px, "diameter_um": diameter_px / 2,
+            "score": 0.9, "flow_error": 0.1, "solidity": 0.95, "eccentricity": 0.5,
+        }  # fmt: skip
+        names = ("median", "mean", "std", "p5", "p25", "p75", "p95")
+        edges = {
+            "diameter_px": np.geomspace(1, 1000, 61), "score": np.linspace(0, 1, 51),
+            "flow_error": np.linspace(0, 1.2, 61),
+        }  # fmt: skip
+        said = {
+            "name": "DAPI", "segmented": True, "saturated_share": 0.0, "saturated_in_cells": 0.0 if n else None,
+            "zero_share": 0.0, "sharpness": 1.0, "median_in_cells": 900.0, "median_outside": 100.0, "shift_px": None,
+            "shift_confidence": None,
+        }  # fmt: skip
+        return {
+            "n_cells": n,
+            "touches_edge_share": edge / n if n else None,
+            "area_mpx": 1.0,
+            "cells": {key: dict.fromkeys(names, value if n else None) for key, value in values.items()},
+            "histograms": {
+                key: {"edges": each.tolist(), "counts": np.histogram(np.full(n, values[key]), each)[0].tolist()}
+                for key, each in edges.items()
+            },
+            "channels": [said | channel],
+            "tiles": {"side_px": 120, "n": 64, "empty": 0, "suspicious": 0},
+            "crops": {"side_px": 96, "cells": []},
+        }
 
     @staticmethod
     def png(side: int = 64) -> bytes:
@@ -36,7 +60,7 @@ class Made:
         return encoded
 
     def ok(
-        self, name: str, cells: pd.DataFrame | None, *, modality: str = "fluorescence", **parts: Any
+        self, name: str, quality: Mapping[str, Any] | None, *, modality: str = "fluorescence", **parts: Any
     ) -> SampleResult:
         """Return a finished sample of one megapixel."""
         metadata = {
@@ -46,8 +70,9 @@ class Made:
             "seconds": {"read": 1.0, "forward": 3.0},
             "peak_memory_bytes": {"read": 2e8, "forward": 5e8},
         }
-        stated = {"preview_png": self.png(), "failure": None, "evaluation": None, "metadata": metadata} | parts
-        return SampleResult(sample=name, status="ok", cells=cells, **stated)
+        pictures = {"preview_png": self.png, "crops_png": None}
+        stated = {**pictures, "failure": None, "evaluation": None, "metadata": metadata} | parts
+        return SampleResult(sample=name, status="ok", quality=quality, **stated)
 
     @staticmethod
     def counts(tp: int, n_true: int, n_predicted: int) -> Counts:
@@ -70,16 +95,16 @@ class Made:
     @staticmethod
     def failed(name: str, **failure: str) -> SampleResult:
         """Return a sample that failed."""
-        return SampleResult(name, "failed", {}, None, None, failure, None)
+        return SampleResult(name, "failed", {}, None, None, None, failure, None)
 
     @staticmethod
     def missing(name: str) -> SampleResult:
         """Return a sample that has not run."""
-        return SampleResult(name, "missing", {}, None, None, None, None)
+        return SampleResult(name, "missing", {}, None, None, None, None, None)
 
     @staticmethod
     def stack(
-        name: str, n_planes: list[int], preview_png: bytes | None = None, through_z_png: bytes | None = None
+        name: str, n_planes: list[int], projection_png: ReadPng | None = None, through_z_png: ReadPng | None = None
     ) -> StackResult:
         """Return a stack of two planes, the second of which is odd, with one object for each number of planes."""
         n = len(n_planes)
@@ -105,13 +130,13 @@ class Made:
             "iou_histogram": {"edges": [0.0, 0.5, 1.0], "counts": [0, 2]},
             "planes": planes,
         }
-        return StackResult(name, objects, links, preview_png, through_z_png, None)
+        return StackResult(name, StackObjects.of(objects), links, projection_png, through_z_png, None)
 
     @staticmethod
     def cohort(*samples: SampleResult, stacks: tuple[StackResult, ...] = (), **settings: Any) -> ReportData:
         """Return a cohort of these."""
         made_with: Mapping[str, Any] = {"model": "nuclei-mini"} | settings
-        return ReportData("Kidney & co", samples, stacks, made_with, {"cohortseg": "0.1.0"}, None)
+        return ReportData("Kidney & co", samples, stacks, made_with, {"cohortseg": "0.1.0"}, None, QcSettings())
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_a_cohort_of_which_nothing_was_measured_has_a_figure_too() -> None:
 
 
 def test_the_report_shows_them(made: Any, table: pd.DataFrame) -> None:
-    cohort = made.cohort(made.ok("one", made.cells(3)))
+    cohort = made.cohort(made.ok("one", made.quality(3)))
     assert 'id="benchmarks"' not in render_report(cohort)
     page = render_report(replace(cohort, benchmarks=table))
     assert 'id="benchmarks"' in page

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cohortseg.report.figures import diameter_histogram, ranked_dots
+from cohortseg.report.figures import pooled_lines, ranked_dots
 
 
 def dots(values: list[float], flagged: list[bool], *, log: bool = True) -> str:
@@ -18,9 +18,10 @@ def dots(values: list[float], flagged: list[bool], *, log: bool = True) -> str:
         dots([3.0, 1.0, 2.0], [False, True, False]),
         dots([], []),
         dots([np.nan, 0.0], [True, True]),
-        diameter_histogram({"a": [np.array([10.0, 20.0])], "b": [np.array([5.0]), np.array([])]}, axis="px"),
-        diameter_histogram({}, axis="px"),
-        diameter_histogram({"": [np.array([])]}, axis="px"),
+        pooled_lines({"a": np.array([0, 3, 2]), "b": np.array([0, 1, 0])}, [0.0, 1.0, 2.0, 3.0], axis="score"),
+        pooled_lines({"a": np.array([0, 3, 2])}, [1.0, 10.0, 100.0, 1000.0], axis="px"),
+        pooled_lines({}, [], axis="px"),
+        pooled_lines({"": np.array([0, 0])}, [1.0, 2.0, 3.0], axis="px"),
     ],
 )
 def test_a_figure_is_well_formed_svg_without_fixed_colours_or_fetched_parts(svg: str) -> None:
@@ -40,6 +41,14 @@ def test_the_same_values_give_the_same_bytes() -> None:
     assert dots([3.0, 1.0], [True, False]) == dots([3.0, 1.0], [True, False])
 
 
+def test_a_long_name_is_cut() -> None:
+    svg = ranked_dots(pd.Series([1.0]), ["n" * 300], np.array([True]), axis="px", log=False)
+    assert "n" * 31 + "…" in svg
+    assert "n" * 32 not in svg
+
+
 def test_names_are_not_read_as_mathematics() -> None:
+    lines = pooled_lines({"a$b$<c": np.array([1]), "d": np.array([1])}, [0.0, 1.0], axis="px")
+    assert "a$b$&lt;c" in lines
     svg = ranked_dots(pd.Series([1.0]), ["a$b$<c"], np.array([True]), axis="px", log=False)
     assert "a$b$&lt;c" in svg

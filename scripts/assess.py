@@ -1,0 +1,5 @@
+"""Runs the step `assess` for Snakemake."""
+
+from cohortseg.steps.assess import main
+
+main(snakemake)
