@@ -137,7 +137,7 @@ def test_cells_are_measured_with_nuclei_that_come_later_in_the_sheet(cohort: Pat
     run_batch(done, RESULTS_VERSION, MARKER, threads=1)
     (quantify,) = (job for job in done if job.label == "quantify/cells")
     assert {"results/lone/polygons.parquet", "results/lone/metadata.json"} < set(quantify.input_files())
-    assert set(quantify.outputs) == {"cells", "preview", "csv", "neighbours"}
+    assert set(quantify.outputs) == {"cells", "csv", "neighbours"}
     table = pd.read_parquet(cohort / "results" / "cells" / "cells.parquet")
     assert table["nucleus_id"].tolist() == table["cell_id"].tolist(), "one image: each cell is its own nucleus"
     assert "nucleus_id" not in pd.read_parquet(cohort / "results" / "lone" / "cells.parquet").columns
@@ -300,7 +300,7 @@ def test_files_for_other_programs_are_made_of_each_image(cohort: Path) -> None:
     (cohort / "results" / "z0" / "cells.parquet").unlink()
     run(plan)
     assert changed(before, times(plan)) == {
-        ("quantify", "z0"), ("export", "z0.cells.geojson"), ("export", "z0.rois.zip"),
+        ("quantify", "z0"), ("assess", "z0"), ("export", "z0.cells.geojson"), ("export", "z0.rois.zip"),
     }  # fmt: skip
     more = planned(export={"formats": ["geojson", "imagej", "xenium"]})
     run(more)

@@ -38,9 +38,7 @@ def results(sample: Any, tmp_path: Path) -> Path:
         sample.polygons,
         sample.metadata,
         cells=folder / "cells.parquet",
-        preview=folder / "preview.png",
         settings=QuantifySettings(),
-        thumbnail_px=64,
     )
     return folder.parent
 

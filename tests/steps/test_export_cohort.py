@@ -26,9 +26,7 @@ def test_all_samples_are_in_the_order_of_the_sheet(sample: Any, tmp_path: Path, 
             sample.polygons,
             sample.metadata,
             cells=results / name / "cells.parquet",
-            preview=results / name / "preview.png",
             settings=QuantifySettings(channels=("DAPI",) if name == "b" else None),
-            thumbnail_px=64,
         )
     snakemake = job(
         "export_cohort", input={}, output={"cells": "cells.h5ad"}, results=str(results), samples=["field", "b"]

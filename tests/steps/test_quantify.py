@@ -104,7 +104,7 @@ def test_unusual_images_are_measured(pixels: str, network: Network, cpu_settings
 
 def test_a_table_has_its_neighbours_and_its_text_beside_it(sample: Any, tmp_path: Path) -> None:
     settings = QuantifySettings(statistics=("mean", "std"), neighbours_um=14.0, csv=True)
-    cells, _ = measured(sample.image, sample, tmp_path, settings)
+    cells = measured(sample.image, sample, tmp_path, settings)
     places = cells[["centroid_x", "centroid_y"]].to_numpy()
     apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
     assert cells["n_neighbours"].tolist() == ((apart <= 28).sum(axis=1) - 1).tolist(), "0.5 µm a pixel"
@@ -119,9 +119,9 @@ def test_a_table_has_its_neighbours_and_its_text_beside_it(sample: Any, tmp_path
 
 def test_nothing_is_there_that_is_not_asked_for(sample: Any, tmp_path: Path) -> None:
     measured(sample.image, sample, tmp_path, QuantifySettings(neighbours_px=3.0, csv=True))
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 3
     measured(sample.image, sample, tmp_path, QuantifySettings())
-    assert {path.name for path in tmp_path.iterdir()} == {"cells.parquet", "preview.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"cells.parquet"}
 
 
 def test_a_distance_in_um_needs_the_size_of_a_pixel(sample: Any, tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_cells_are_measured_with_the_nuclei_of_another_sample(
     snakemake = job(
         "quantify",
         input={**files, "nuclei": polygons, "nuclei_metadata": sample.metadata},
-        output={"cells": "cells.parquet", "preview": "preview.png"},
-        settings={"quantify": {"channels": ["CD45"]}, "report": {"thumbnail_px": 96}},
+        output={"cells": "cells.parquet"},
+        settings={"quantify": {"channels": ["CD45"]}},
     )
     quantify.main(snakemake)
     cells = pd.read_parquet(snakemake.output.cells).set_index("cell_id")
@@ -181,9 +181,7 @@ def test_nuclei_of_an_image_of_another_size_are_refused(sample: Any, tall: Any, 
             sample.polygons,
             sample.metadata,
             cells=tmp_path / "cells.parquet",
-            preview=tmp_path / "preview.png",
             settings=QuantifySettings(),
-            thumbnail_px=64,
             nuclei=(tall.polygons, tall.metadata),
         )
     assert not list(tmp_path.iterdir())
