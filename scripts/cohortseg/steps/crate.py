@@ -38,6 +38,7 @@ _MEANINGS = {
     "3d_polygons.parquet": "Outlines of the 3D cells in each plane (GeoParquet)",
     "objects.parquet": "One row for each 3D cell",
     "3d_mask.zarr": "Label image of the 3D cells (OME-Zarr)",
+    "flags.tsv": "What people said of single cells while they looked at them",
     "report.html": "The cohort on one page",
     "manifest.sha256": "SHA-256 of the other files, for sha256sum --check",
 }
