@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from hypothesis import settings
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 # The first example of a test may compile a kernel.
 settings.register_profile("cohortseg", deadline=None)
@@ -59,6 +59,7 @@ def browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    expect.set_options(timeout=60_000)  # of a machine of two slow cores, which others use, too
     with sync_playwright() as playwright:
         # Chromium's sandbox does not start for root, as which containers run; it opens our own pages only.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -16,6 +16,7 @@ from cohortseg.errors import ArchiveError, MissingFileError, TableError
 from cohortseg.settings import load_settings
 from cohortseg.steps import archive
 from cohortseg.steps.archive import archive_results
+from cohortseg.stores.flags import Flags
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -103,6 +104,17 @@ def test_every_file_is_in_a_data_set_that_the_root_leads_to(cohort: Path, tmp_pa
 
 def _ids(value: Any) -> list[dict[str, str]]:
     return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)]
+
+
+def test_what_people_flagged_is_among_the_results(cohort: Path, tmp_path: Path) -> None:
+    flags = cohort / "results" / "cohort" / "flags.tsv"
+    flags.parent.mkdir()
+    Flags(flags).put("field", 1, "wrong", x_px=1, y_px=1)
+    made = pack(cohort, tmp_path / "a.zip", "cohort/flags.tsv", "field/metadata.json")
+    entity = ROCrate(made).get("results/cohort/flags.tsv")
+    assert "single cells" in entity["description"]
+    with zipfile.ZipFile(made) as stored:
+        assert stored.read("results/cohort/flags.tsv") == flags.read_bytes()
 
 
 def test_its_manifest_holds_and_names_every_other_file(cohort: Path, tmp_path: Path) -> None:

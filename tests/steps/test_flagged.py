@@ -151,3 +151,11 @@ def test_flags_of_other_results_are_refused(flags: Path, tmp_path: Path) -> None
     (tmp_path / "results" / "cohort" / "flags.tsv").write_text(text.splitlines()[0] + "\n")
     with pytest.raises(TableError, match="has flags of no cell"):
         tabulate_flags(tmp_path / "results")
+
+
+@pytest.mark.parametrize("metadata", [{}, {"counts": 3}, {"counts": {"cells": 0}}, {"counts": {"cells": "many"}}])
+def test_results_that_do_not_say_how_many_cells_there_are_are_told(tmp_path: Path, metadata: dict[str, object]) -> None:
+    Flags(tmp_path / "cohort" / "flags.tsv").put("a", 1, "wrong", x_px=1, y_px=1)
+    write_json(tmp_path / "a" / "metadata.json", metadata)
+    with pytest.raises(TableError, match="how many cells"):
+        tabulate_flags(tmp_path)

@@ -4,8 +4,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,93 @@ def test_links_that_lead_out_of_the_results_are_not_followed(
     (folder / "link" / linked).symlink_to(tmp_path / "outside" / linked)
     results = ResultsFolder(folder, scratch, background)
     assert [sample["sample"] for sample in results.cohort()["samples"]] == ["a"]
+
+
+def test_links_of_the_folder_of_one_image_are_not_followed_either(
+    folder: Path, scratch: Path, background: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    (folder / "a" / "polygons.parquet").rename(tmp_path / "polygons.parquet")
+    (folder / "a" / "polygons.parquet").symlink_to(tmp_path / "polygons.parquet")
+    with pytest.raises(MissingFileError, match="holds no results"):
+        ResultsFolder(folder / "a", scratch, background)
+
+
+def test_images_behind_urls_are_fetched_only_where_the_user_allows_it(
+    folder: Path, scratch: Path, background: ThreadPoolExecutor
+) -> None:
+    asked = []
+
+    class Told(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Told) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            write_results(folder / "a", f"http://me:secret@127.0.0.1:{server.server_port}/inside/a.tif?key=secret")
+            facts = describe("a", Session(ResultsFolder(folder, scratch, background).files("a")))
+            assert asked == []
+            assert not facts["has_image"]
+            assert "a.tif is not on this computer, and was not fetched from 127.0.0.1" in facts["problem"]
+            assert "--remote" in facts["problem"]
+            assert "secret" not in facts["problem"]
+            describe("a", Session(ResultsFolder(folder, scratch, background, remote=True).files("a")))
+            assert asked
+        finally:
+            server.shutdown()
+            thread.join(30)
+
+
+def test_the_page_is_told_which_file_is_shown(folder: Path, scratch: Path, background: ThreadPoolExecutor) -> None:
+    session = Session(ResultsFolder(folder, scratch, background).files("a"))
+    assert describe("a", session)["image"] == str(folder.parent / "images" / "a.png")
+    session.close()
+
+
+def test_an_image_that_is_written_anew_is_opened_anew(
+    folder: Path, scratch: Path, background: ThreadPoolExecutor
+) -> None:
+    results = ResultsFolder(folder, scratch, background)
+    state = results.files("a").state
+    assert results.state("a") == state
+    cv2.imwrite(str(folder.parent / "images" / "b.png"), np.full((40, 60), 200, np.uint8))
+    os.replace(folder.parent / "images" / "b.png", folder.parent / "images" / "a.png")
+    assert results.state("a") != state
+    assert results.files("a").state == results.state("a")
+
+
+def test_another_image_of_the_same_name_and_shape_is_told(
+    folder: Path, scratch: Path, background: ThreadPoolExecutor
+) -> None:
+    path = folder / "a" / "metadata.json"
+    size_bytes = (folder.parent / "images" / "a.png").stat().st_size
+    write_json(path, read_json(path) | {"image_checksum": {"size_bytes": size_bytes}})
+    results = ResultsFolder(folder, scratch, background)
+    results.files("a").open_image().close()
+    other = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
+    cv2.imwrite(str(folder.parent / "images" / "a.png"), other)
+    with pytest.raises(ImageError, match=f"and had {size_bytes} when it was segmented"):
+        results.files("a").open_image()
+
+
+def test_an_image_that_was_inverted_is_shown_as_it_is(
+    folder: Path, scratch: Path, background: ThreadPoolExecutor
+) -> None:
+    path = folder / "a" / "metadata.json"
+    inverted = {"inputs": [{"channels": [0]}], "normalisation": {"lower": [230.0], "upper": [40.0]}}
+    write_json(path, read_json(path) | inverted)
+    session = Session(ResultsFolder(folder, scratch, background).files("a"))
+    (channel,) = describe("a", session)["channels"]
+    assert (channel["lower"], channel["upper"]) == (40, 230)
+    session.close()
 
 
 def test_flags_are_written_nowhere_else(

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from cohortseg.stores.flags import Flags
+
 SAMPLES = ("z0", "z1", "lone")
 COHORT = {("benchmarks", ""), ("report", "")}
 
@@ -40,3 +42,6 @@ def test_the_archive_holds_the_cohort_and_is_made_anew_where_it_would_differ(fin
     assert not any(name.startswith(("images", "labels", "/")) or ".." in name for name in names)
     assert finished.planned("archive") == set()
     assert finished.planned("archive", "--config", "archive={license: CC0-1.0}") == {("archive", "")}
+    Flags(finished.folder / "results" / "cohort" / "flags.tsv").put("z0", 1, "good", x_px=1, y_px=1)
+    assert finished.planned() == set()
+    assert finished.planned("archive") == {("archive", "")}

@@ -5,6 +5,8 @@ OTHER_RESULTS = [f"{file}" for name, file in OTHER_MASKS.items() if PLAN["settin
 SCALED_BY_COHORT = [
     name for name, sample in PLAN["samples"].items() if sample["segment"]["normalise"]["policy"] == "cohort"
 ]
+# Of people, not of a rule: `cohortseg view` writes it.
+FLAGS = [path for path in [f"{COHORT}/flags.tsv"] if os.path.exists(path)]
 
 
 rule archive:
@@ -26,6 +28,7 @@ rule archive:
         REPORT,
         BATCHES,
         [f"{COHORT}/intensities.tsv"] if SCALED_BY_COHORT else [],
+        FLAGS,
     output:
         archive=f"{RESULTS}/cohort.crate.zip",
     log:

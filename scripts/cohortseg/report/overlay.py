@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Image, Labels
+from cohortseg.shapes.borders import inner_borders
 
 Picture = NDArray[np.uint8]
 """(y, x, 3) uint8: R, G, B."""
@@ -57,19 +58,6 @@ def overlay(image: Image, labels: Labels, *, limits: Sequence[tuple[float, float
 def light_of(image: Image, limits: Sequence[tuple[float, float]], *, is_rgb: bool) -> NDArray[np.float32]:
     """Return an image as light (y, x, 3): R, G, B from 0 to 1, or more where stains add up; as for `overlay`."""
     return _rgb(image, limits) if is_rgb else _stains(image, limits)
-
-
-def inner_borders(labels: Labels) -> NDArray[np.bool_]:
-    """Return which pixels of cells have a 4-neighbour of another label; the image's edge is no border."""
-    border = np.zeros(labels.shape, bool)
-    down = labels[:-1] != labels[1:]
-    right = labels[:, :-1] != labels[:, 1:]
-    border[:-1] |= down
-    border[1:] |= down
-    border[:, :-1] |= right
-    border[:, 1:] |= right
-    inner: NDArray[np.bool_] = border & (labels > 0)
-    return inner
 
 
 def _are_tiny(labels: Labels) -> bool:

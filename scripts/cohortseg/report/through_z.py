@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Image, Labels
-from cohortseg.report.overlay import Picture, inner_borders, light_of
+from cohortseg.report.overlay import Picture, light_of
+from cohortseg.shapes.borders import inner_borders
 
 TILE_PX = 96
 """Side of one small picture."""

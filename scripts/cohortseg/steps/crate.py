@@ -48,6 +48,7 @@ _MEANINGS = {
     "objects.parquet": "One row for each 3D cell",
     "3d_mask.zarr": "Label image of the 3D cells (OME-Zarr)",
     "summary.tsv": "One row for each image, with what looks wrong with it",
+    "flags.tsv": "What people said of single cells while they looked at them",
     "report.html": "The cohort on one page",
     "manifest.sha256": "SHA-256 of the other files, for sha256sum --check",
 }

@@ -151,7 +151,7 @@ def tabulate_flags(results: Path) -> pd.DataFrame:
         )
     rows = []
     for sample, of_sample in flags.groupby("sample"):
-        cells = read_json(folders[str(sample)] / "metadata.json")["counts"]["cells"]
+        cells = _count_cells(folders[str(sample)] / "metadata.json")
         kinds = of_sample["flag"].value_counts()
         rows.append(
             {
@@ -167,3 +167,15 @@ def tabulate_flags(results: Path) -> pd.DataFrame:
     return table.assign(
         faulty_of_cells=(faulty / table["cells"]).round(4), faulty_of_flagged=(faulty / table["flagged"]).round(4)
     )
+
+
+def _count_cells(metadata: Path) -> int:
+    counts = read_json(metadata).get("counts")
+    cells = counts.get("cells") if isinstance(counts, dict) else None
+    if not isinstance(cells, int) or cells < 1:
+        raise TableError(
+            f"{metadata} does not say how many cells there are, or says none",
+            "results with cells were expected, since some of them are flagged",
+            "Segment the image again, or take the flags of this sample out of flags.tsv.",
+        )
+    return cells

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.arrays import Box, Labels
-from cohortseg.report.overlay import inner_borders
 from cohortseg.settings import RasteriseSettings, load_block
+from cohortseg.shapes.borders import inner_borders
 from cohortseg.steps.job import run_job
 from cohortseg.steps.planes import ReadLabels, label_reader, read_metadata
 from cohortseg.stores.label_tiff import write_label_tiff

@@ -21,11 +21,13 @@ from cohortseg.viewer.server import ViewerServer
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """What the command line says: the folder, the port (0 for any that is free), whether to open a browser."""
+    """What the command line says: the folder, the port (0 for any that is free), whether to open a browser, and whether
+    images are fetched from URLs."""
 
     results: Path
     port: int
     browser: bool
+    remote: bool = False
 
 
 def view_results(options: ViewOptions, say: Callable[[str], None]) -> None:
@@ -56,7 +58,7 @@ def view_results(options: ViewOptions, say: Callable[[str], None]) -> None:
         # Beside other temporary files: results may lie on a slow disk, or on one that is nearly full.
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="cohortseg-view-")))
         background = stack.enter_context(ThreadPoolExecutor(1, "viewer-levels"))
-        results = ResultsFolder(options.results, scratch, background)
+        results = ResultsFolder(options.results, scratch, background, remote=options.remote)
         asyncio.run(_serve(ViewerServer(results, token), options.port, ready))
 
 

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError, TableError
 from cohortseg.settings.fields import is_url
@@ -45,6 +46,9 @@ class ResultsFolder:
         Folder for files without a name.
     background
         Where smaller levels of images are made.
+    remote
+        Whether images that metadata.json names by a URL are fetched. Results of somebody else could have this computer
+        ask any server that it reaches, so that is for the user to allow.
 
     Raises
     ------
@@ -54,9 +58,10 @@ class ResultsFolder:
         Flags would be written to another place.
     """
 
-    def __init__(self, folder: Path, scratch: Path, background: Executor) -> None:
+    def __init__(self, folder: Path, scratch: Path, background: Executor, *, remote: bool = False) -> None:
         self._folder = folder.resolve()
-        self._scratch, self._background = scratch, background
+        self._scratch, self._background, self._remote = scratch, background, remote
+        self._images: dict[str, Path] = {}
         self._samples = _find_samples(self._folder, tell=_LOGGER.warning)
         if not self._samples:
             raise MissingFileError(
@@ -89,9 +94,12 @@ class ResultsFolder:
         }
 
     def state(self, sample: str) -> Hashable:
-        """Return when each file of a sample was last written; UnknownSampleError where there is no such sample."""
-        folder = self._of(sample)
-        found = [_stat(folder / name) for name in _FILES]
+        """Return when each file of a sample was last written; UnknownSampleError where there is no such sample.
+
+        The image counts, too, once `files` has found out which it is.
+        """
+        folder, image = self._of(sample), self._images.get(sample)
+        found = [_stat(path) for path in (*(folder / name for name in _FILES), *([] if image is None else [image]))]
         return tuple(None if each is None else (each.st_mtime_ns, each.st_size, each.st_ino) for each in found)
 
     def files(self, sample: str) -> SampleFiles:
@@ -104,8 +112,12 @@ class ResultsFolder:
         TableError, MissingFileError
             Its files are damaged, or are not there yet.
         """
-        folder, state = self._of(sample), self.state(sample)
+        folder = self._of(sample)
         metadata, shape = read_metadata(folder / "metadata.json")
+        image = metadata.get("image")
+        if _is_named(image) and not is_url(image):
+            self._images[sample] = self._found(image)
+        state = self.state(sample)
         polygons = folder / "polygons.parquet"
         cells = folder / "cells.parquet"
         table = cells if cells.is_file() else polygons
@@ -133,6 +145,7 @@ class ResultsFolder:
 
     def _open_image(self, metadata: Mapping[str, Any], shape: tuple[int, int]) -> ImageView:
         location = self._location(metadata.get("image"))
+        _require_same(location, metadata.get("image_checksum"))
         view = ImageView(location, _page(metadata), self._scratch, self._background)
         if view.source.shape != shape:
             view.close()
@@ -145,13 +158,24 @@ class ResultsFolder:
         return view
 
     def _location(self, image: Any) -> Location:
-        """Return where an image lies; relative paths begin where the workflow ran, which is above its results."""
-        if not isinstance(image, str) or not image or "\0" in image:
+        """Return where an image lies."""
+        if not _is_named(image):
             raise TableError("metadata.json names no image", "expected its path", "Segment the image again.")
-        if is_url(image):
-            return RemoteLocation(image)
+        if not is_url(image):
+            return self._found(image)
+        if not self._remote:
+            host = urlsplit(image).hostname
+            raise ImageError(
+                f"{RemoteLocation(image).name} is not on this computer, and was not fetched from {host}",
+                "expected an image of this computer",
+                "If you trust these results, start the viewer again as `cohortseg view --remote`.",
+            )
+        return RemoteLocation(image)
+
+    def _found(self, image: str) -> Path:
+        """Return where a path leads; relative ones begin where the workflow ran, which is above its results."""
         candidates = [folder / image for folder in (*self._folder.parents, Path.cwd())]
-        return next((path for path in candidates if path.exists()), candidates[0])
+        return next((path for path in candidates if _stat(path) is not None), candidates[0])
 
     def _summary(self) -> dict[str, dict[str, str]]:
         path = self._folder / "cohort" / "summary.tsv"
@@ -199,16 +223,32 @@ class ResultsFolder:
         }
 
 
+def _is_named(image: Any) -> TypeGuard[str]:
+    return isinstance(image, str) and image != "" and "\0" not in image
+
+
+def _require_same(location: Location, checksum: Any) -> None:
+    """Raise ImageError where a file has another size than the image that was segmented: many are of one name."""
+    expected = checksum.get("size_bytes") if isinstance(checksum, Mapping) else None
+    if not isinstance(location, Path) or not location.is_file() or not isinstance(expected, int):
+        return
+    size_bytes = location.stat().st_size
+    if size_bytes != expected:
+        raise ImageError(
+            f"{location.name} has {size_bytes} bytes, and had {expected} when it was segmented",
+            "expected the same image",
+            "Put the image back that was segmented, or segment it again.",
+        )
+
+
 def _find_samples(results: Path, tell: Callable[[str, Path], None]) -> dict[str, Path]:
     """Return the folders of samples by name; links that lead out of the results are left out, and told."""
     if not results.is_dir():
         raise MissingFileError(f"{results} is not a folder", "expected a folder of results", "Correct the path.")
-    if (results / "metadata.json").is_file():
-        return {results.name: results}
+    is_one = (results / "metadata.json").is_file()
     found = {}
-    for folder in sorted(results.iterdir()):
-        metadata = folder / "metadata.json"
-        if folder.name in _NO_SAMPLES or not metadata.is_file():
+    for folder in [results] if is_one else sorted(results.iterdir()):
+        if (folder.name in _NO_SAMPLES and not is_one) or not (folder / "metadata.json").is_file():
             continue
         links = [path for path in (folder, *(folder / name for name in _LINKABLE)) if path.is_symlink()]
         if all(link.resolve().is_relative_to(results) for link in links):

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import io
 import math
+import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from threading import Lock
 
 import pandas as pd
 
-from cohortseg.errors import MissingFileError, TableError
+from cohortseg.errors import CohortsegError, MissingFileError, StorageError, TableError
 from cohortseg.stores.atomic import atomic_path
 
 FLAGS = ("wrong", "merged", "split", "outline", "good")
@@ -102,18 +103,24 @@ class Flags:
         ------
         TableError
             The flag is unknown, the sample's name or a number cannot be stored, or the file is malformed.
+        StorageError
+            Nothing may be written there, or there is no room.
         """
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         put = Flag(sample, cell_id, flag, round(x_px, 1), round(y_px, 1), harmless(note), now)
         if fault := _fault(put):
-            raise TableError(f"{fault} cannot be stored", "expected what config/README.md says", "Flag another cell.")
+            raise TableError(
+                f"{fault} cannot be stored in {self._path.name}",
+                "expected what config/README.md says",
+                "Correct the name or the value.",
+            )
         with self._locked():
             others = [each for each in self._read_if_there() if (each.sample, each.cell_id) != (sample, cell_id)]
             _write(self._path, [*others, put])
         return put
 
     def remove(self, sample: str, cell_id: int) -> bool:
-        """Take a flag back; return whether there was one. TableError where the file is malformed."""
+        """Take a flag back; return whether there was one. TableError, StorageError as for `put`."""
         with self._locked():
             flags = self._read_if_there()
             others = [each for each in flags if (each.sample, each.cell_id) != (sample, cell_id)]
@@ -143,10 +150,27 @@ class Flags:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock that all viewers of the results share; it goes with its process."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_name(f".{self._path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Results of somebody else may hold a link of this name: the file that it leads to is not to be touched.
+            lock = os.open(
+                self._path.with_name(f".{self._path.name}.lock"),
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o666,
+            )
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(lock)
+        except CohortsegError:
+            raise
+        except OSError as error:
+            raise StorageError(
+                f"{self._path.name} cannot be written: {error.strerror or error}",
+                f"expected that files may be written to {self._path.parent}",
+                "Have whoever owns these results allow it, or copy them to a place of your own.",
+            ) from error
 
 
 def harmless(text: str) -> str:
@@ -177,7 +201,7 @@ def _read(path: Path) -> list[Flag]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line numbers, from 2, and values of all rows that are not empty."""
+    """Yield line numbers, from 2, and values of all rows that are not empty: spreadsheets leave rows of tabs alone."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -188,7 +212,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         if tuple(next(rows, ())) != COLUMNS:
             raise _malformed(path, 1, f"the columns are not {', '.join(COLUMNS)}")
         for values in rows:
-            if values:
+            if any(values):
                 yield rows.line_num, values
     except csv.Error as error:
         raise _malformed(path, rows.line_num, str(error)) from error

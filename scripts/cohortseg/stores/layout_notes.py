@@ -37,7 +37,7 @@ def note_strips(path: Location, plane_bytes: int, strip_rows: int, height: int, 
         return
     _LOGGER.info(
         "%s: stored in strips of %d rows, not in tiles: read in bands as wide as the image, of which up to %.0f MB are "
-        "kept in memory; %s",
+        "kept in memory, and less where decoded strips go to a scratch file; %s",
         path.name, strip_rows, min(kept_bytes, plane_bytes) / _MB, convert_hint(path),
     )  # fmt: skip
 

@@ -39,14 +39,19 @@ class Scratch:
         self._end = 0
         self._places: dict[Hashable, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
 
-    def write(self, key: Hashable, array: NDArray[Any]) -> None:
-        """Keep an array, once, if there is room. A disk that is full after all ends the keeping, not the process."""
-        if key in self._places or self._end + array.nbytes > self._limit_bytes:
-            return
+    def write(self, key: Hashable, array: NDArray[Any]) -> bool:
+        """Keep an array, once, if there is room; return whether it is kept.
+
+        A disk that is full after all ends the keeping, not the process.
+        """
+        if key in self._places:
+            return True
+        if self._end + array.nbytes > self._limit_bytes:
+            return False
         if shutil.disk_usage(self._folder).free < _RESERVE_BYTES:
             self._limit_bytes = self._end
             _LOGGER.info("Decoded tiles are no longer kept on disk, and decoded again: %s is nearly full", self._folder)
-            return
+            return False
         content, done = _bytes_of(np.ascontiguousarray(array)), 0
         try:
             while done < len(content):
@@ -54,9 +59,10 @@ class Scratch:
         except OSError as error:
             self._limit_bytes = self._end
             _LOGGER.info("Decoded tiles are no longer kept on disk, and decoded again: %s", error)
-            return
+            return False
         self._places[key] = self._end, array.dtype, array.shape
         self._end += len(content)
+        return True
 
     def read(self, key: Hashable) -> NDArray[Any] | None:
         """Return an array that was kept, else None.

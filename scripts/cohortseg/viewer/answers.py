@@ -23,12 +23,15 @@ _UNITS = {"_px": "px", "_um": "µm", "_px2": "px²", "_um2": "µm²", "_rad": "r
 
 
 def describe(name: str, session: Session) -> dict[str, Any]:
-    """Return the facts of a sample; where its image cannot be opened, `problem` says why, and channels are none."""
+    """Return the facts of a sample; where its image cannot be opened, `problem` says why, and channels are none.
+
+    `image` is the file that is shown, or its URL without what may be secret: results of somebody else may name any.
+    """
     files = session.files
     height, width = files.shape
-    problem, channels, is_rgb = None, [], False
+    problem, image, channels, is_rgb = None, None, [], False
     try:
-        channels, is_rgb = _channels(session), session.image.source.is_rgb
+        channels, is_rgb, image = _channels(session), session.image.source.is_rgb, str(session.image.path)
     except CohortsegError as error:
         problem = words_of(error)
     return {
@@ -44,6 +47,7 @@ def describe(name: str, session: Session) -> dict[str, Any]:
         "n_cells": files.n_cells,
         "has_mask": files.has_mask,
         "has_image": problem is None,
+        "image": image,
         "problem": problem,
     }
 
@@ -141,7 +145,9 @@ def _segmented(metadata: Mapping[str, Any]) -> dict[int, tuple[float, float] | N
         for each, lower, upper in zip(inputs, bounds["lower"], bounds["upper"], strict=True):
             for channel in each["channels"]:
                 alone = len(each["channels"]) == 1 and _number(lower) is not None and _number(upper) is not None
-                found.setdefault(int(channel), (float(lower), float(upper)) if alone else None)
+                # The dark end is the greater one where the image was inverted; it is shown as it is.
+                limits = (float(min(lower, upper)), float(max(lower, upper))) if alone else None
+                found.setdefault(int(channel), limits)
     return found
 
 

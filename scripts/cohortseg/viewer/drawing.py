@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cohortseg.arrays import Labels
+from cohortseg.arrays import Box, Labels
+from cohortseg.shapes.borders import inner_borders
 
 _JPEG_QUALITY = 85
 _TINT_ALPHA = 110
@@ -51,30 +53,45 @@ def _share_of_light(plane: NDArray[np.float32], lower: float, upper: float) -> N
     return np.clip(share, 0, 1, out=share)
 
 
-def draw_outlines(labels: Labels, shape: tuple[int, int], colour: Colour, *, tinted: bool) -> bytes:
+class Look(Enum):
+    """How cells are marked: their pixels that touch another label, the lines between labels, or all their pixels.
+
+    Lines are of the pixels whose right or lower neighbour has another label, so half a pixel up and left of the true
+    border, and thin where cells touch. Levels of a label image hold the upper left pixel of four, which moves cells by
+    nearly as much to the lower right: of them, lines are at the right place.
+    """
+
+    BORDERS = auto()
+    LINES = auto()
+    TINT = auto()
+
+
+def draw_cells(labels: Labels, tile: Box, colour: Colour, look: Look) -> bytes:
     """Return where cells end, or where they are, in a colour on transparent ground, as a PNG.
 
     Parameters
     ----------
     labels
-        (y, x) uint32, 0 is background; a row and a column more than the tile at its lower and right side, except where
-        the image ends there.
-    shape
-        (y, x) of the tile.
-    tinted
-        Whether cells are tinted whole; else those pixels are coloured whose right or lower neighbour has another label,
-        one of both being a cell.
+        (y, x) uint32, 0 is background; a pixel more than the tile on each side, except where the image ends there.
+    tile
+        Where the tile lies in them.
     """
-    height, width = shape
-    marked = np.zeros(shape, bool)
-    if tinted:
-        marked = labels[:height, :width] > 0
-    else:
-        right = labels[:height, 1:] != labels[:height, :-1]
-        below = labels[1:, :width] != labels[:-1, :width]
-        marked[:, : right.shape[1]] |= right[:, :width]
-        marked[: below.shape[0]] |= below[:height]
-    picture = np.zeros((*shape, 4), np.uint8)
-    picture[marked] = (*reversed(colour), _TINT_ALPHA if tinted else 255)
+    marked = _MARK[look](labels)[tile.slices]
+    picture = np.zeros((*tile.shape, 4), np.uint8)
+    picture[marked] = (*reversed(colour), _TINT_ALPHA if look is Look.TINT else 255)
     _, encoded = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
     return bytes(encoded.tobytes())
+
+
+def _lines(labels: Labels) -> NDArray[np.bool_]:
+    marked = np.zeros(labels.shape, bool)
+    marked[:, :-1] = labels[:, 1:] != labels[:, :-1]
+    marked[:-1] |= labels[1:] != labels[:-1]
+    return marked
+
+
+def _inside(labels: Labels) -> NDArray[np.bool_]:
+    return np.asarray(labels > 0)
+
+
+_MARK = {Look.BORDERS: inner_borders, Look.LINES: _lines, Look.TINT: _inside}

@@ -7,11 +7,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from cohortseg.arrays import Box, Labels
-from cohortseg.viewer.drawing import Colour, draw_outlines
+from cohortseg.viewer.drawing import Colour, Look, draw_cells
 from cohortseg.viewer.geometry import Zoom
 
 SMALLEST_OUTLINED_PX = 5.0
 """Where a typical cell is narrower than this on the screen, cells are tinted whole: outlines would cover them."""
+
+_MOST_READ_PX = 8192**2
+"""Of a label image for one tile, which is the largest chunk: one whose small levels are missing is not read whole."""
 
 _DRAWN_HALVINGS = 2
 """How far out cells can be seen that have to be drawn from their polygons, for want of a label image."""
@@ -70,13 +73,15 @@ class LabelView:
         return int(labels[0, 0])
 
     def outlines(self, zoom: Zoom, tile: Box, colour: Colour) -> bytes | None:
-        """Return the cells of a tile as a PNG; None where they cannot be drawn for want of a label image."""
-        grown = Box(tile.y0, tile.x0, min(tile.y1 + 1, zoom.shape[0]), min(tile.x1 + 1, zoom.shape[1]))
+        """Return the cells of a tile as a PNG; None where a label image, or its level, is wanting for that."""
+        grown = tile.grown(1, zoom.shape)
         labels = self._read(zoom.halvings, grown)
         if labels is None:
             return None
-        tinted = self._diameter_px / 2**zoom.halvings < SMALLEST_OUTLINED_PX
-        return draw_outlines(labels, tile.shape, colour, tinted=tinted)
+        look = Look.BORDERS if zoom.halvings == 0 else Look.LINES
+        if self._diameter_px / 2**zoom.halvings < SMALLEST_OUTLINED_PX:
+            look = Look.TINT
+        return draw_cells(labels, tile.shifted(-grown.y0, -grown.x0), colour, look)
 
     def _read(self, halvings: int, box: Box) -> Labels | None:
         if self._pyramid is None:
@@ -86,6 +91,8 @@ class LabelView:
         source = self._level(level)
         height, width = source.shape
         wanted = Box(box.y0 * step, box.x0 * step, min(box.y1 * step, height), min(box.x1 * step, width))
+        if wanted.height * wanted.width > _MOST_READ_PX:
+            return None
         return np.ascontiguousarray(source.read(wanted)[::step, ::step])
 
     def _drawn(self, halvings: int, box: Box) -> Labels:

@@ -46,6 +46,7 @@ class ImageView:
     """
 
     def __init__(self, path: Location, page: PageSelection, scratch: Path, background: Executor) -> None:
+        self.path = path
         self._levels = ImageLevels(path, page, scratch, _SCRATCH_BYTES)
         self._folder, self._background = scratch, background
         self._lock, self._stop = Lock(), Event()
@@ -54,9 +55,16 @@ class ImageView:
 
     @property
     def done(self) -> float:
-        """Share of what is being made of smaller levels that is there; 1 where nothing is being made."""
+        """Share of what is being made of smaller levels that is there; 1 where nothing is being made.
+
+        What stopped the making is raised: nobody is to wait for the rest.
+        """
         with self._lock:
-            return min((reduced.done for reduced, _, _ in self._reduced.values()), default=1.0)
+            made = [reduced for reduced, _, _ in self._reduced.values()]
+        for reduced in made:
+            if reduced.failure is not None:
+                raise reduced.failure
+        return min((reduced.done for reduced in made), default=1.0)
 
     def read(self, zoom: Zoom, box: Box, channels: Sequence[int]) -> tuple[list[NDArray[np.float32]], bool]:
         """Return (y, x) float32 pixels of a box of a zoom level for each channel, and whether they are all there.

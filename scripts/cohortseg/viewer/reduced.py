@@ -8,6 +8,7 @@ from threading import Event, Lock
 import numpy as np
 
 from cohortseg.arrays import Box, Image
+from cohortseg.errors import StorageError
 from cohortseg.stores.image_zarr import halved
 from cohortseg.stores.scratch import Scratch
 from cohortseg.stores.source import ImageSource
@@ -38,7 +39,7 @@ class ReducedLevels:
     channels
         Which of its channels; those that a file holds together are best made together.
     scratch
-        Takes the blocks; what it does not take for want of room reads as 0.
+        Takes the blocks; where it has no room for one, `failure` is a StorageError.
     """
 
     def __init__(self, source: ImageSource, channels: Sequence[int], scratch: Scratch) -> None:
@@ -121,4 +122,13 @@ class ReducedLevels:
         if box.y1 == whole.y1 and box.x1 == whole.x1:
             with self._lock:
                 for channel, block in zip(self._channels, self._growing.pop(place), strict=True):
-                    self._scratch.write((place, channel), block)
+                    self._keep((place, channel), block)
+
+    def _keep(self, key: tuple[_Place, int], block: Image) -> None:
+        if not self._scratch.write(key, block):
+            # Without it, a part of the image would be black for good, and look like one without cells.
+            raise StorageError(
+                "the temporary folder has no room for the smaller levels of this image",
+                "more room is needed, of which the viewer takes a quarter at most",
+                "Set TMPDIR to another disk and start the viewer again, or make a pyramid with `cohortseg convert`.",
+            )

@@ -133,7 +133,7 @@ class ViewerServer:
         except web.HTTPException as error:
             return _refusal(error.status, _WORDS.get(error.status, "This cannot be answered."))
         except UnknownSampleError:
-            return _refusal(404, "There is no such sample.")
+            return _refusal(404, "There are no results of this sample: it failed, or was not segmented yet.")
         except CohortsegError as error:
             self._tell(error)
             return _refusal(422, words_of(error))

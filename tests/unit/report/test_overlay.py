@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cohortseg.report.overlay import inner_borders, overlay
+from cohortseg.report.overlay import overlay
 
 
 def square(value: int = 1, side: int = 9) -> np.ndarray:
@@ -23,15 +23,6 @@ def test_only_the_inner_border_of_a_cell_is_drawn() -> None:
     ring = labels.astype(bool)
     ring[6:13, 6:13] = False
     np.testing.assert_array_equal(drawn, ring)
-
-
-def test_both_sides_of_a_line_between_touching_cells_are_borders() -> None:
-    labels = np.array([[1, 1, 1, 2, 2, 2]], np.uint32)
-    np.testing.assert_array_equal(inner_borders(labels), [[0, 0, 1, 1, 0, 0]])
-
-
-def test_a_cell_at_the_edge_of_the_image_is_open_there() -> None:
-    assert not inner_borders(np.ones((4, 4), np.uint32)).any()
 
 
 def test_cells_of_consecutive_labels_differ_in_colour() -> None:

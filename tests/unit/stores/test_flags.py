@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohortseg.errors import MissingFileError, TableError
+from cohortseg.errors import MissingFileError, StorageError, TableError
 from cohortseg.stores.flags import COLUMNS, NOTE_CHARACTERS, Flags, harmless, read_flags
 
 HEADER = "\t".join(COLUMNS)
@@ -135,3 +135,32 @@ def test_files_that_windows_programs_saved_are_read(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(("\ufeff" + f"{HEADER}\n{LINE}\n".replace("\n", "\r\n")).encode())
     assert read_flags(path)["sample"].tolist() == ["a"]
+
+
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("not to be emptied")
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / ".flags.tsv.lock").symlink_to(precious)
+    with pytest.raises(StorageError, match=r"flags\.tsv cannot be written"):
+        Flags(tmp_path / "cohort" / "flags.tsv").put("a", 1, "good", x_px=1, y_px=1)
+    assert precious.read_text() == "not to be emptied"
+
+
+def test_a_folder_that_takes_no_files_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "cohort").write_text("no folder: as little as one without permission does it take a file")
+    with pytest.raises(StorageError, match=r"flags\.tsv cannot be written"):
+        Flags(tmp_path / "cohort" / "flags.tsv").put("a", 1, "good", x_px=1, y_px=1)
+
+
+def test_a_file_that_a_spreadsheet_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "flags.tsv"
+    flags = Flags(path)
+    flags.put("a", 1, "good", x_px=1, y_px=1)
+    flags.put("a", 2, "wrong", x_px=1, y_px=1, note='said "no", twice')
+    head, first, second = path.read_text().splitlines()
+    emptied = "\t" * head.count("\t")
+    path.write_bytes("\ufeff".encode() + "\r\n".join([head, first, emptied, second, emptied, ""]).encode())
+    assert read_flags(path)["note"].tolist() == ["", 'said "no", twice']
+    flags.remove("a", 1)
+    assert read_flags(path)["cell_id"].tolist() == [2]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import tifffile
 
 from cohortseg.arrays import Box
-from cohortseg.errors import ImageError
+from cohortseg.errors import ImageError, StorageError
 from cohortseg.kernels.resample import resample
 from cohortseg.stores.images import FIRST_PAGE
+from cohortseg.viewer import pixels
 from cohortseg.viewer.geometry import count_levels, zoom_of
 from cohortseg.viewer.pixels import ImageView
 
@@ -95,4 +97,22 @@ def test_the_range_of_values_is_found_from_few_pixels(tmp_path: Path, background
     least, most, lower, upper = view.value_range(0)
     assert 0 <= least < lower < 100
     assert 4000 < upper < most < 4096
+    view.close()
+
+
+def test_want_of_room_for_smaller_levels_is_told_to_who_waits_for_them(
+    tmp_path: Path, background: Executor, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "_REDUCED_BYTES", 1000)
+    tifffile.imwrite(tmp_path / "a.tif", image, tile=(256, 256))
+    view = ImageView(tmp_path / "a.tif", FIRST_PAGE, tmp_path, background)
+    zoom = zoom_of(SHAPE, count_levels(SHAPE) - 1 - 3)
+    assert zoom is not None
+    with suppress(StorageError):  # the making, which this begins, may fail at once
+        view.read(zoom, Box(0, 0, *zoom.shape), [0])
+    background.submit(int).result()  # after it
+    with pytest.raises(StorageError, match="no room"):
+        view.done  # noqa: B018
+    with pytest.raises(StorageError, match="no room"):
+        view.read(zoom, Box(0, 0, *zoom.shape), [0])
     view.close()

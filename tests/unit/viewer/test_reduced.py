@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohortseg.arrays import Box, Image
-from cohortseg.errors import ImageError
+from cohortseg.errors import ImageError, StorageError
 from cohortseg.stores.image_zarr import halved
 from cohortseg.stores.scratch import Scratch
 from cohortseg.stores.source import ArraySource, ImageFacts
@@ -48,6 +48,15 @@ def test_levels_are_those_of_the_whole_image(height: int, width: int, dtype: str
             np.testing.assert_array_equal(levels.read(level, channel, Box(0, 0, *shape))[0], expected[channel])
         expected = [halved(each) for each in expected]
     assert max(levels.shapes[-1]) <= 16
+    scratch.close()
+
+
+def test_want_of_room_is_a_fault_and_not_a_black_image() -> None:
+    scratch = Scratch(Path(gettempdir()), 600)
+    levels = ReducedLevels(source_of(np.full((1, 200, 200), 7, np.uint8)), [0], scratch)
+    levels.build(Event())
+    assert isinstance(levels.failure, StorageError)
+    assert levels.done < 1
     scratch.close()
 
 

@@ -130,7 +130,8 @@ def test_outlines_lie_on_the_edges_of_cells(viewer: Any, sample: str) -> None:
     drawn = picture(viewer, f"/api/samples/{sample}/outlines/11/0_0.png?color=ff8000")
     assert drawn.shape == (512, 512, 4)
     assert drawn[19, 5].tolist() == [0, 128, 255, 255]  # the last row of a cell
-    assert drawn[49, 5, 3] == 255  # the last row before a cell
+    assert drawn[50, 5, 3] == 255  # the first row of one
+    assert drawn[49, 5, 3] == 0
     assert drawn[10, 10, 3] == 0
     assert drawn[30, 30, 3] == 0
 

@@ -42,8 +42,9 @@ export class ChannelsPanel {
     this.searchField = element("div", { class: "fields" }, element("label", {}, "Find ", this.search));
     this.note = element("p", { class: "quiet", role: "status" });
     this.list = element("ul", { class: "rows" });
+    this.file = element("p", { class: "quiet name", id: "image-file" });
     const head = element("div", { class: "sticky" }, element("h2", {}, "Channels"), this.searchField, this.note);
-    root.append(...this.outlineFields(), head, this.list);
+    root.append(...this.outlineFields(), head, this.list, this.file);
   }
 
   outlineFields() {
@@ -71,8 +72,8 @@ export class ChannelsPanel {
     this.onOutlines(this.outlines);
   }
 
-  /** Show the controls of a sample's channels. */
-  open(channels, isRgb) {
+  /** Show the controls of a sample's channels, and which file they are of. */
+  open(channels, isRgb, file) {
     this.tellLater.cancel();
     this.channels = channels;
     this.isRgb = isRgb;
@@ -80,11 +81,12 @@ export class ChannelsPanel {
     this.searchField.hidden = channels.length < SEARCHED_FROM;
     this.items = channels.map((channel) => this.item(channel));
     this.list.replaceChildren(...this.items.map(({ root }) => root));
+    this.file.textContent = file ? `Image: ${file}` : "";
     this.say();
   }
 
   close() {
-    this.open([], false);
+    this.open([], false, null);
   }
 
   say(problem = "") {

@@ -106,8 +106,9 @@ export class FlagStore extends EventTarget {
     this.dispatchEvent(new Event("queue"));
   }
 
-  /** Give up the first change that could not be saved. */
+  /** Give up the first change that could not be saved; while it is being sent once more, it may be saved yet. */
   giveUp() {
+    if (this.sending) return;
     const change = this.waiting.shift();
     if (!change) return;
     this.done = this.done.filter((each) => each !== change);

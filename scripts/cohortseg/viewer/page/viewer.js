@@ -184,7 +184,7 @@ class App {
     const same = stack === undefined ? `sample ${sample.sample}` : `stack ${stack}`;
     const known = this.earlier.get(same);
     const fresh = defaultChannels(sample);
-    this.channels.open(carryOver(fresh, known ?? this.earlier.get("last") ?? [], Boolean(known)), sample.is_rgb);
+    this.channels.open(carryOver(fresh, known ?? this.earlier.get("last") ?? [], Boolean(known)), sample.is_rgb, sample.image);
     this.stage.show(sample, this.channels.channels, this.channels.outlines, place);
     this.minimap.show(sample, this.channels.channels);
     message(this.remarkOn(sample));
