@@ -10,7 +10,9 @@ COHORT = {("benchmarks", ""), ("report", "")}
 
 CHANGES = {
     "rasterise={chunk_px: 512}": {("rasterise", sample) for sample in SAMPLES} | {("stitch", "pair")} | COHORT,
+    "rasterise={tiff: true}": {("rasterise", sample) for sample in SAMPLES} | {("stitch", "pair")} | COHORT,
     "quantify={channels: [0]}": {("quantify", sample) for sample in SAMPLES} | COHORT,
+    "quantify={csv: true}": {("quantify", sample) for sample in SAMPLES} | COHORT,
     "report={title: Another}": {("report", "")},
     "archive={license: CC0-1.0}": set(),
     "precision=fp32": set(),
