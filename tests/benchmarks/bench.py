@@ -245,7 +245,7 @@ def rasterise(bench: Run) -> list[str]:
 
 
 MEASURED = {"area_px": "area", "major_axis_px": "axis_major_length", "eccentricity": "eccentricity",
-            "perimeter_px": "crofton"} | {
+            "perimeter_px": "perimeter_crofton", "solidity": "solidity"} | {
     f"{name}_{channel}": f"{theirs}-{channel}"
     for channel in range(4)
     for name, theirs in {"mean": "intensity_mean", "std": "intensity_std", "min": "intensity_min",

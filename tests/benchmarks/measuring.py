@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 from numpy.typing import NDArray
-from skimage.measure import perimeter_crofton, regionprops_table
+from skimage.measure import regionprops_table
 
 from cohortseg.arrays import Box
 from cohortseg.quantify import Wanted, measure_cells
@@ -26,7 +26,8 @@ from cohortseg.stores.polygons import read_polygons
 STATISTICS = ("mean", "median", "std", "min", "max")
 _BLOCK_PX = 1024
 _SHAPES = (
-    "label", "area", "centroid", "axis_major_length", "axis_minor_length", "eccentricity", "orientation", "solidity"
+    "label", "area", "centroid", "axis_major_length", "axis_minor_length", "eccentricity", "orientation", "solidity",
+    "perimeter_crofton",
 )  # fmt: skip
 
 
@@ -62,14 +63,10 @@ def _skimage(polygons: Path, image: Path) -> tuple[float, pd.DataFrame]:
             labels,
             pixels,
             [*_SHAPES, "intensity_mean", "intensity_std", "intensity_min", "intensity_max"],
-            extra_properties=(crofton, median),
+            extra_properties=(median,),
         )
     )
     return time.perf_counter() - start, table
-
-
-def crofton(cell: NDArray[np.bool_]) -> float:
-    return float(perimeter_crofton(np.pad(cell, 1), directions=4))
 
 
 def median(cell: NDArray[np.bool_], pixels: NDArray[np.uint16]) -> NDArray[np.float64]:

@@ -1,7 +1,5 @@
 # All results with how they came about, as one RO-Crate: `snakemake archive`.
 
-# As plain text: expand takes no pattern that is flagged as a directory.
-OTHER_RESULTS = [f"{file}" for name, file in OTHER_MASKS.items() if PLAN["settings"]["rasterise"][name]]
 SCALED_BY_COHORT = [
     name for name, sample in PLAN["samples"].items() if sample["segment"]["normalise"]["policy"] == "cohort"
 ]
@@ -14,13 +12,13 @@ rule archive:
         POLYGONS,
         METADATA,
         MASKS,
-        expand(OTHER_RESULTS, sample=SAMPLES),
+        MORE_MASKS,
         CELLS,
-        expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=PLAN["measured"].values()),
-        EXPORTS,
-        COHORT_EXPORTS,
+        MORE_TABLES,
         QUALITY,
         PICTURES,
+        EXPORTS,
+        COHORT_EXPORTS,
         STACKS,
         EVALUATIONS,
         COHORT_EVALUATION,

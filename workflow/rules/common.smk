@@ -62,6 +62,8 @@ POLYGONS = expand(f"{RESULTS}/{{sample}}/polygons.parquet", sample=SAMPLES)
 METADATA = expand(f"{RESULTS}/{{sample}}/metadata.json", sample=SAMPLES)
 MASKS = expand(f"{RESULTS}/{{sample}}/mask.zarr", sample=SAMPLES)
 CELLS = expand(f"{RESULTS}/{{sample}}/cells.parquet", sample=SAMPLES)
+# Snakemake takes a job whose outputs became more for done where only the others are asked for: all of them have to be.
+MORE_TABLES = expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=PLAN["measured"].values())
 QUALITY = expand(f"{RESULTS}/{{sample}}/quality.json", sample=SAMPLES)
 PICTURES = expand(f"{RESULTS}/{{sample}}/{{file}}", sample=SAMPLES, file=["preview.png", "crops.png"])
 EVALUATIONS = expand(f"{RESULTS}/{{sample}}/evaluation.json", sample=[name for name in LABELLED if name not in BATCHED])
@@ -151,6 +153,21 @@ def segmenting_minutes(wildcards, input, attempt):
 def with_cells_mb(base_mb, key):
     """Return a function for resources: the memory of a job that reads the tables of cells among its inputs whole."""
     return lambda wildcards, input, attempt: attempt * (base_mb + round(10 * size_mb(input[key])))
+
+
+def measuring_mb(wildcards, input, attempt):
+    """Return the memory of a job that measures cells: their outlines, and 8 bytes for each number of the table."""
+    wanted = PLAN["settings"]["quantify"]
+    try:
+        facts = json.loads(Path(input.metadata).read_text(encoding="utf-8"))
+        n_values = facts["counts"]["cells"] * len(wanted["channels"] or facts["image_channels"])
+    except (ValueError, KeyError, TypeError):
+        n_values = 0  # of a damaged file, which the job itself names, and which costs the other samples nothing
+    # The whole cell, its nucleus and cytoplasm, its ring; and the background, measured and recorded.
+    compartments = 1 + 2 * bool(sample_plan(wildcards)["nuclei"]) + bool(wanted["ring_px"])
+    each = compartments * (len(wanted["statistics"]) + len(wanted["percentiles"])) + 2 * bool(wanted["background"])
+    table_mb = 8e-6 * n_values * each
+    return attempt * (2000 + round(10 * size_mb(input.polygons) + 1.2 * table_mb))
 
 
 def cohort_intensities(wildcards):

@@ -21,7 +21,7 @@ rule quantify:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=with_cells_mb(2000, "polygons"),
+        mem_mb=measuring_mb,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         sample="{sample}",

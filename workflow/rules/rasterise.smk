@@ -4,6 +4,10 @@ OTHER_MASKS = {
     "tiff": f"{RESULTS}/{{sample}}/mask.tif",
     "boundaries": directory(f"{RESULTS}/{{sample}}/boundaries.zarr"),
 }
+# As plain text: expand takes no pattern that is flagged as a directory.
+MORE_MASKS = expand(
+    [f"{file}" for name, file in OTHER_MASKS.items() if PLAN["settings"]["rasterise"][name]], sample=SAMPLES
+)
 
 
 rule rasterise:

@@ -19,12 +19,12 @@ rule polygons:
 
 rule masks:
     input:
-        MASKS + BATCHES,
+        MASKS + MORE_MASKS + BATCHES,
 
 
 rule cells:
     input:
-        CELLS + BATCHES,
+        CELLS + MORE_TABLES + BATCHES,
 
 
 rule stacks:

@@ -30,15 +30,38 @@ class Sums(NamedTuple):
     crossings: NDArray[np.int64]
     """(n, 2) steps from a pixel of the cell to a neighbour that is not: along rows and columns, along diagonals."""
 
+    tops: NDArray[np.int64]
+    """(n,) the image's row that is the first of each cell's in `spans`."""
 
-def empty_sums(cell_ids: NDArray[np.uint32], anchors: NDArray[np.int64]) -> Sums:
-    """Return sums of nothing for these cells; see `Sums` for the arrays."""
+    starts: NDArray[np.int64]
+    """(n + 1,): rows starts[i] up to starts[i + 1] of `spans` are the i-th cell's."""
+
+    spans: NDArray[np.int32]
+    """(rows, 2) first and last column of each cell's pixels in each of its rows; the first is the larger where there is
+    no pixel."""
+
+
+def empty_sums(cell_ids: NDArray[np.uint32], anchors: NDArray[np.int64], rows: NDArray[np.int64]) -> Sums:
+    """Return sums of nothing for these cells; see `Sums` for the arrays.
+
+    Parameters
+    ----------
+    rows
+        (n, 2) int64: no pixel of a cell is above the first of these rows, nor at the last or below.
+    """
     n_cells = cell_ids.size
+    starts = np.zeros(n_cells + 1, np.int64)
+    np.cumsum(rows[:, 1] - rows[:, 0], out=starts[1:])
+    spans = np.empty((int(starts[-1]), 2), np.int32)
+    spans[:] = np.iinfo(np.int32).max, -1
     return Sums(
         cell_ids,
         anchors,
         np.zeros((n_cells, 6), np.int64),
         np.zeros((n_cells, 2), np.int64),
+        rows[:, 0].copy(),
+        starts,
+        spans,
     )
 
 
@@ -60,13 +83,14 @@ def add_sums(labels: Labels, origin: tuple[int, int], sums: Sums) -> None:
     ImageError
         The labels are not uint32.
     TableError
-        A label of the block is not among `sums.cell_ids`. Sums of other cells may have been added to by then.
+        A label of the block is not among `sums.cell_ids`, or has a pixel beyond the rows it was to have. Sums of other
+        cells may have been added to by then.
     """
     labels = check_labels(labels)
-    unknown = _add(labels, origin[0], origin[1], *sums)
+    unknown = _add(labels, origin[0], origin[1], sums)
     if unknown:
         raise TableError(
-            f"the labels have a cell {unknown} that the table of cells has not",
+            f"the labels have a cell {unknown} that the table of cells has not, or not there",
             "labels and table come from one segmentation",
             "Segment the sample again.",
         )
@@ -80,16 +104,8 @@ def row_of(cell_ids: NDArray[np.uint32], label: np.uint32) -> np.int64:
 
 
 @jit
-def _add(
-    labels: Labels,
-    y0: int,
-    x0: int,
-    cell_ids: NDArray[np.uint32],
-    anchors: NDArray[np.int64],
-    moments: NDArray[np.int64],
-    crossings: NDArray[np.int64],
-) -> np.int64:
-    """Add a block run by run of equal labels along its rows; return the first unknown label, or 0."""
+def _add(labels: Labels, y0: int, x0: int, sums: Sums) -> np.int64:
+    """Add a block run by run of equal labels along its rows; return the first label out of place, or 0."""
     height, width = labels.shape[0] - 2, labels.shape[1] - 2
     for i in range(height):
         start = 0
@@ -99,12 +115,17 @@ def _add(
             while stop < width and labels[i + 1, stop + 1] == label:
                 stop += 1
             if label != 0:
-                row = row_of(cell_ids, label)
+                row = row_of(sums.cell_ids, label)
                 if row < 0:
                     return np.int64(label)
-                y = y0 + i - anchors[row, 0]
-                _add_run(moments[row], y, x0 + start - anchors[row, 1], x0 + stop - anchors[row, 1])
-                _add_crossings(crossings[row], labels, i + 1, start + 1, stop + 1)
+                line = sums.starts[row] + y0 + i - sums.tops[row]
+                if not sums.starts[row] <= line < sums.starts[row + 1]:
+                    return np.int64(label)
+                span = sums.spans[line]
+                span[0], span[1] = min(span[0], x0 + start), max(span[1], x0 + stop - 1)
+                y, left = y0 + i - sums.anchors[row, 0], x0 - sums.anchors[row, 1]
+                _add_run(sums.moments[row], y, left + start, left + stop)
+                _add_crossings(sums.crossings[row], labels, i + 1, start + 1, stop + 1)
             start = stop
     return np.int64(0)
 

@@ -76,8 +76,10 @@ def describe_values(
     -------
     NDArray
         (cell, channel, 5 + q) float64: `MOMENTS`, with the standard deviation of the whole population, as numpy's, and
-        the quantiles, between two values on the line between them, as `numpy.quantile`. NaN for a cell without
-        pixels, and where a value is NaN.
+        the quantiles, between two values on the line between them, as `numpy.quantile`; a quantile that is one of the
+        values, or between two equal ones, is that value even where it is beside an infinite one, which numpy makes NaN.
+        NaN for a cell without pixels, where a value is NaN, and where infinite values leave nothing else: the
+        standard deviation, and the sum of both infinities.
     """
     found = np.full((offsets.size - 1, values.shape[0], len(MOMENTS) + quantiles.size), np.nan)
     _describe(values, offsets, quantiles, ordered or quantiles.size > 0, found)
@@ -158,10 +160,10 @@ def _describe_one(own: Image, quantiles: NDArray[np.float64], found: NDArray[np.
     total, least, most = 0.0, np.float64(own[0]), np.float64(own[0])
     for value in own:
         as_float = np.float64(value)
+        if np.isnan(as_float):
+            return
         total += as_float
         least, most = min(least, as_float), max(most, as_float)
-    if np.isnan(total):
-        return
     mean, squares = total / own.size, 0.0
     for value in own:
         squares += (np.float64(value) - mean) ** 2
@@ -171,4 +173,6 @@ def _describe_one(own: Image, quantiles: NDArray[np.float64], found: NDArray[np.
         place = quantiles[k] * (own.size - 1)
         below = int(place)
         lower, upper = np.float64(own[below]), np.float64(own[min(below + 1, own.size - 1)])
-        found[5 + k] = lower + (place - below) * (upper - lower)
+        # Infinite values have no difference.
+        whole = place == below or lower == upper
+        found[5 + k] = lower if whole else lower + (place - below) * (upper - lower)

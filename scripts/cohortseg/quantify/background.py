@@ -39,26 +39,24 @@ class ImageBackground:
         return np.array([median.result()[0] for median in self._medians], np.float64)
 
 
-def without_background(
+def subtract_background(
     found: NDArray[np.float64], prefixes: Sequence[str], pixels: NDArray[np.int64], background: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return measurements less the background: of sums once for each pixel, of standard deviations not at all.
+) -> None:
+    """Subtract the background from measurements, in place: once for each pixel of sums, from standard deviations never.
 
     Parameters
     ----------
     found
-        (cell, channel, measurement).
+        (channel, measurement, cell).
     prefixes
         What each measurement is, as `Wanted.prefixes` has it.
     pixels
         (cell,) number of pixels that were measured.
     background
-        (cell, channel) or (channel,).
+        (channel, cell) or (channel, 1).
     """
-    corrected = found.copy()
     for k, prefix in enumerate(prefixes):
         if prefix == "sum":
-            corrected[:, :, k] -= background * pixels[:, None]
+            found[:, k] -= background * pixels
         elif prefix != "std":
-            corrected[:, :, k] -= background
-    return corrected
+            found[:, k] -= background

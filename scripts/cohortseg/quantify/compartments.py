@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Image, Labels
-from cohortseg.quantify.background import without_background
+from cohortseg.quantify.background import subtract_background
 from cohortseg.quantify.intensity import Intensities
 from cohortseg.quantify.wanted import CELL, CYTOPLASM, NUCLEUS, RING, Wanted
 
@@ -68,8 +67,10 @@ class Compartments:
         for intensities in self._found.values():
             intensities.end(block)
 
-    def table(self, image_background: NDArray[np.float64] | None) -> pd.DataFrame:
+    def result(self, image_background: NDArray[np.float64] | None) -> dict[str, NDArray[np.generic]]:
         """Return the columns of all channels, after those that tell how large the compartments are.
+
+        The background is subtracted where the measurements are, since there may be many: to be called once, at the end.
 
         Parameters
         ----------
@@ -77,23 +78,20 @@ class Compartments:
             (channel,): the background of each channel, where that is to be the image's.
         """
         wanted = self._wanted
-        background = self._ring_medians() if wanted.background == "ring" else image_background
-        sizes = {f"{each}_area_px": self._found[each].pixels for each in self._found if each}
+        background = None if image_background is None else image_background[:, None]
+        if wanted.background == "ring":
+            background = self._found[RING].found[:, -1]  # measured beyond what is wanted
         values: list[NDArray[np.float64]] = []
         for compartment, intensities in self._found.items():
-            found = intensities.found[:, :, : len(wanted.prefixes())]
+            found = intensities.found[:, : len(wanted.prefixes())]
             # The ring is not corrected for itself.
             if background is not None and not (compartment == RING and wanted.background == "ring"):
-                found = without_background(found, wanted.prefixes(), intensities.pixels, background)
-            values += [found[:, channel, k] for channel in range(found.shape[1]) for k in range(found.shape[2])]
+                subtract_background(found, wanted.prefixes(), intensities.pixels, background)
+            values += [each for channel in found for each in channel]
         if background is not None:
-            shape = (len(self._found[CELL].pixels), len(wanted.channels))
-            values += list(np.broadcast_to(background, shape).T)
-        return pd.DataFrame(sizes | dict(zip(wanted.columns(list(self._found)), values, strict=True)))
-
-    def _ring_medians(self) -> NDArray[np.float64]:
-        """Return (cell, channel): what was measured of rings beyond what is wanted."""
-        return self._found[RING].found[:, :, -1]
+            values += list(np.broadcast_to(background, (len(wanted.channels), len(self._found[CELL].pixels))))
+        sizes = {f"{each}_area_px": self._found[each].pixels for each in self._found if each}
+        return sizes | dict(zip(wanted.columns(list(self._found)), values, strict=True))
 
 
 def last_blocks(bounds: Bounds, shape: tuple[int, int], block_px: int, margin_px: int) -> NDArray[np.int64]:

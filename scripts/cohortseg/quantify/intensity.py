@@ -46,8 +46,8 @@ class Intensities:
         self._quantiles = np.array([50, *percentiles]) / 100 if MEDIAN in statistics else np.array(percentiles) / 100
         first = len(known) if MEDIAN in statistics else len(MOMENTS)
         self._columns = [*map(known.index, statistics), *range(first, first + len(percentiles))]
-        self.found = np.full((len(cell_ids), n_channels, len(self._columns)), np.nan)
-        """(n, channel, measurement) float64, ordered as `Wanted.prefixes`; NaN for cells without a pixel so far."""
+        self.found = np.full((n_channels, len(self._columns), len(cell_ids)), np.nan)
+        """(channel, measurement, n) float64, ordered as `Wanted.prefixes`; NaN for cells without a pixel so far."""
         self.pixels = np.zeros(len(cell_ids), np.int64)
         """(n,) how many pixels each cell has had so far."""
 
@@ -67,19 +67,21 @@ class Intensities:
                 "Segment the sample again.",
             )
         self.pixels[pixels.rows] += np.diff(pixels.offsets)
-        described = self._describe(pixels.values, pixels.offsets)
+        whole = self._last_blocks[pixels.rows] == block
         for i, row in enumerate(pixels.rows.tolist()):
-            if self._last_blocks[row] == block and row not in self._waiting:
-                self.found[row] = described[i]
-            else:
+            if row in self._waiting:
+                whole[i] = False
+            if not whole[i]:
                 part = pixels.values[:, pixels.offsets[i] : pixels.offsets[i + 1]]
                 self._waiting.setdefault(row, []).append(part.copy())
+        described = self._describe(pixels.values, pixels.offsets)
+        self.found[:, :, pixels.rows[whole]] = np.moveaxis(described[whole], 0, -1)
 
     def end(self, block: int) -> None:
         """Describe the cells that waited for this block or an earlier one, whether they had pixels there or not."""
         for row in [row for row in self._waiting if self._last_blocks[row] <= block]:
             values = np.concatenate(self._waiting.pop(row), axis=1)
-            self.found[row] = self._describe(values, np.array([0, values.shape[1]]))[0]
+            self.found[:, :, row] = self._describe(values, np.array([0, values.shape[1]]))[0]
 
     def _describe(self, values: Image, offsets: NDArray[np.int64]) -> NDArray[np.float64]:
         # Sums of fractions and of large numbers depend on the order of the pixels, which depends on the blocks.

@@ -1,6 +1,7 @@
 """One table of measurements from a segmentation and its image, streamed by blocks."""
 
 from collections.abc import Callable
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from cohortseg.arrays import Box, Labels
 from cohortseg.errors import TableError
-from cohortseg.kernels.measure import Sums, add_sums, empty_sums
+from cohortseg.kernels.measure import add_sums, empty_sums
 from cohortseg.quantify.background import ImageBackground
-from cohortseg.quantify.compartments import Compartments
+from cohortseg.quantify.compartments import Bounds, Compartments
 from cohortseg.quantify.nuclei import link_nuclei
 from cohortseg.quantify.parts import PartReader
 from cohortseg.quantify.shape import describe_shape
@@ -55,13 +56,10 @@ def measure_cells(
     Returns
     -------
     DataFrame
-        One row a cell, sorted by `cell_id`: `area_px` (int64), `area_um2` (NaN without a pixel size),
-        `centroid_x`, `centroid_y`, `perimeter_px`, `major_axis_px`, `minor_axis_px`, `eccentricity`,
-        `orientation_rad` (all of them as `describe_shape` defines them), `solidity` (area of the polygon over
-        that of its convex hull; 1 for a rectangle), `touches_edge`, `score`, and for each channel its statistics and
-        percentiles, `mean_<channel>`, `p5_<channel>` and so on, with characters other than letters, digits and _
-        in its name replaced, and its index appended where two would be the same. They are numpy's, of all pixels of the
-        cell; NaN where a pixel is.
+        One row a cell, sorted by `cell_id`: the columns of `describe_shape`, `touches_edge`, `score`, and for each
+        channel its statistics and percentiles, `mean_<channel>`, `p5_<channel>` and so on, with characters other than
+        letters, digits and _ in its name replaced, and its index appended where two would be the same. They are
+        numpy's, of all pixels of the cell; NaN where a pixel is.
 
         With nuclei, also `nucleus_id` and `n_nuclei` as `NucleusLinks` has them, and for each channel
         `mean_nucleus_<channel>` of the cell's pixels in its own nuclei and `mean_cytoplasm_<channel>` of those in no
@@ -80,14 +78,15 @@ def measure_cells(
         From `source`: a block cannot be read.
     """
     polygons = _checked(polygons)
-    geometries = np.asarray(polygons["geometry"])
-    cell_ids, bounds = polygons["cell_id"].to_numpy().astype(np.uint32), shapely.bounds(geometries)
-    sums = empty_sums(cell_ids, _anchors(geometries))
+    cell_ids, bounds = polygons["cell_id"].to_numpy().astype(np.uint32), shapely.bounds(polygons["geometry"].to_numpy())
+    segmented = {name: polygons[name].to_numpy() for name in ("touches_edge", "score")}
+    del polygons  # their outlines take more memory than the rest
+    sums = empty_sums(cell_ids, _anchors(bounds), _rows(bounds, source.shape[0]))
     links = None if read_nuclei is None else link_nuclei(read_labels, read_nuclei, source.shape, block_px)
     reader = PartReader(read_labels, read_nuclei, links, source.shape, wanted.ring_px)
     compartments = Compartments(cell_ids, bounds, source.shape, block_px, wanted, nuclei=links is not None)
     background = ImageBackground(len(wanted.channels), source.dtype) if wanted.background == "image" else None
-    boxes = list(blocks(source.shape, block_px)) if len(polygons) else []
+    boxes = list(blocks(source.shape, block_px)) if cell_ids.size else []
     for number, box in enumerate(boxes):
         parts = reader.read(box)
         if background is not None or parts.occupied():  # else the image is not even read
@@ -100,34 +99,25 @@ def measure_cells(
     while background is not None and background.next_pass():
         for box in boxes:
             background.add(source.read(wanted.channels, box), reader.read(box).outside())
-    cells = _shapes(polygons, sums, pixel_size_um)
-    linked = None if links is None else links.of_cells(cell_ids)
-    found = compartments.table(None if background is None else background.result())
-    return pd.concat([cells, linked, found], axis=1)
+    table: dict[Any, Any] = {"cell_id": cell_ids.astype(np.int64)}
+    table |= describe_shape(sums, np.nan if pixel_size_um is None else pixel_size_um).items()
+    table |= segmented
+    if links is not None:
+        table |= links.of_cells(cell_ids).items()
+    table |= compartments.result(None if background is None else background.result())
+    return pd.DataFrame(table, copy=False)  # with many channels and compartments it is most of what memory holds
 
 
-def _shapes(polygons: gpd.GeoDataFrame, sums: Sums, pixel_size_um: float | None) -> pd.DataFrame:
-    """Return what is known of each cell without the image."""
-    table = describe_shape(sums)
-    table.insert(0, "cell_id", polygons["cell_id"].to_numpy().astype(np.int64))
-    pixel_um2 = np.nan if pixel_size_um is None else pixel_size_um**2
-    table.insert(2, "area_um2", table["area_px"] * pixel_um2)
-    table["solidity"] = _solidity(np.asarray(polygons["geometry"]))
-    table["touches_edge"] = polygons["touches_edge"].to_numpy()
-    table["score"] = polygons["score"].to_numpy()
-    return table
-
-
-def _anchors(geometries: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Return the (y, x) pixel in the middle of each polygon's bounds, (0, 0) for an empty one."""
-    x0, y0, x1, y1 = shapely.bounds(geometries).T
+def _anchors(bounds: Bounds) -> NDArray[np.int64]:
+    """Return the (y, x) pixel in the middle of each cell's bounds, (0, 0) for an empty one."""
+    x0, y0, x1, y1 = bounds.T
     return np.asarray(np.nan_to_num(np.stack([y0 + y1, x0 + x1], axis=1) // 2), np.int64)
 
 
-def _solidity(geometries: NDArray[np.object_]) -> NDArray[np.float64]:
-    hull = shapely.area(shapely.convex_hull(geometries))
-    solidity: NDArray[np.float64] = shapely.area(geometries) / np.where(hull == 0, np.nan, hull)
-    return solidity
+def _rows(bounds: Bounds, height: int) -> NDArray[np.int64]:
+    """Return (cell, 2): the rows of an image of this height that the bounds meet, from the first up to the second."""
+    rows = np.nan_to_num(np.stack([np.floor(bounds[:, 1]), np.ceil(bounds[:, 3])], axis=1))
+    return np.asarray(np.clip(rows, 0, height), np.int64)
 
 
 def _checked(polygons: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -1,6 +1,7 @@
 """Which cells are near which, by their centroids."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,9 @@ def add_neighbours(cells: pd.DataFrame, distance_px: float, on_pairs: Callable[[
         found, nearest_px[placed] = _nearest(tree)
         nearest[placed] = placed[found]
     nearest_id = pd.Series(ids[nearest], index=cells.index, dtype="Int64").mask(nearest < 0)
-    return cells.assign(n_neighbours=n_neighbours, nearest_id=nearest_id, nearest_px=nearest_px)
+    table: dict[Any, Any] = dict(cells.items())
+    table |= {"n_neighbours": n_neighbours, "nearest_id": nearest_id, "nearest_px": nearest_px}
+    return pd.DataFrame(table, copy=False)  # `assign` would copy a large table
 
 
 def _pairs(

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohortseg.arrays import Labels
-from cohortseg.report.overlay import Picture, inner_borders
+from cohortseg.report.overlay import Picture
+from cohortseg.shapes.borders import inner_borders
 
 _SMALLEST_SIDE_PX = 700
 _PAPER, _INK, _GROUND, _BORDER = 255, (60, 60, 60), 20, 0

@@ -13,10 +13,11 @@ from cohortseg.tiling.blocks import blocks
 
 IDS = np.array([2, 9, 2**32 - 1], np.uint32)
 ANCHORS = np.array([[0, 0], [3, -4], [100, 7]])
+ROWS = np.array([[0, 9], [0, 10], [0, 9]])
 
 
 def by_blocks(labels: Labels, block_px: int) -> Sums:
-    sums = empty_sums(IDS, ANCHORS)
+    sums = empty_sums(IDS, ANCHORS, ROWS)
     rim = np.pad(labels, 1)
     for box in blocks(labels.shape, block_px):
         wide = rim[box.y0 : box.y1 + 2, box.x0 : box.x1 + 2]
@@ -39,15 +40,26 @@ def test_sums_over_any_blocks_are_those_of_numpy(data: st.DataObject, shape: tup
         straight = steps[0][1] + steps[1][0] + steps[1][2] + steps[2][1]
         diagonal = steps[0][0] + steps[0][2] + steps[2][0] + steps[2][2]
         assert sums.crossings[row].tolist() == [straight, diagonal]
+        for line, (first, last) in enumerate(sums.spans[sums.starts[row] : sums.starts[row + 1]].tolist()):
+            columns = x[y == line]
+            assert (first, last) == (columns.min(), columns.max()) if columns.size else first > last
 
 
 def test_a_cell_far_from_the_corner_loses_no_digits() -> None:
     far = 1_000_000_000
-    sums = empty_sums(np.array([1], np.uint32), np.array([[far, far]]))
+    sums = empty_sums(np.array([1], np.uint32), np.array([[far, far]]), np.array([[far, far + 2]]))
     add_sums(np.pad(np.ones((2, 2), np.uint32), 1), (far, far), sums)
     assert sums.moments[0].tolist() == [4, 2, 2, 2, 2, 1]
+    assert sums.spans.tolist() == [[far, far + 1]] * 2
 
 
 def test_a_cell_that_the_table_has_not_is_named() -> None:
     with pytest.raises(TableError, match="a cell 5 "):
         by_blocks(np.array([[2, 5]], np.uint32), 4)
+
+
+@pytest.mark.parametrize("rows", [[1, 3], [0, 2], [0, 0]])
+def test_a_cell_that_is_not_where_the_table_has_it_is_named(rows: list[int]) -> None:
+    sums = empty_sums(np.array([7], np.uint32), np.zeros((1, 2), np.int64), np.array([rows]))
+    with pytest.raises(TableError, match="a cell 7 "):
+        add_sums(np.pad(np.full((3, 2), 7, np.uint32), 1), (0, 0), sums)

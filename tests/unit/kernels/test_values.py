@@ -1,6 +1,7 @@
 """The pixels of each cell, against numpy's own indexing."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -42,6 +43,22 @@ def test_descriptions_are_those_of_numpy(values: np.ndarray, quantiles: list[flo
         expected = [getattr(np, name)(own) for name in MOMENTS]
         expected += [np.quantile(own, quantile) for quantile in quantiles]
         np.testing.assert_allclose(found[channel], expected, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "medians"),
+    [
+        ([-np.inf, 1, 2, np.inf], np.nan, [-np.inf, 1.5, np.inf]),
+        ([1, 2, np.inf], np.inf, [1, 2, np.inf]),
+        ([-np.inf, -np.inf, 5], -np.inf, [-np.inf, -np.inf, 5]),
+        ([1, np.inf, np.inf, np.inf], np.inf, [1, np.inf, np.inf]),
+    ],
+)
+def test_infinite_pixels_spoil_only_what_they_must(values: list[float], mean: float, medians: list[float]) -> None:
+    found = describe_values(np.array([values]), np.array([0, len(values)]), np.array([0, 0.5, 1]), True)[0, 0]
+    np.testing.assert_equal(found[:3], [mean, mean, np.nan])
+    assert found[3:].tolist() == [medians[0], medians[-1], *medians]
+    assert np.median(values) == medians[1], "as numpy has it"
 
 
 def test_a_cell_without_pixels_has_no_description() -> None:
