@@ -12,12 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from scipy.ndimage import minimum_filter
 
+from cohortseg.arrays import Box
 from cohortseg.errors import ImageError, MissingFileError, SettingsError
 from cohortseg.settings import EXPORT_FILES, QuantifySettings, load_settings
+from cohortseg.shapes import polygonise
 from cohortseg.steps import export
 from cohortseg.steps.export_folders import export_folders
+from cohortseg.steps.planes import label_reader
 from cohortseg.steps.quantify import quantify_file
+from cohortseg.stores.polygons import PolygonWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +78,57 @@ def test_the_measurements_of_the_table_are_in_the_files(results: Path, job: Call
     assert [each["properties"]["measurements"]["mean_CD45"] for each in features] == cells["mean_CD45"].tolist()
 
 
+def test_all_that_can_be_measured_has_its_place(results: Path, sample: Any, job: Callable[..., Any]) -> None:
+    cells = results / "field" / "cells.parquet"
+    quantify_file(
+        sample.image,
+        sample.polygons,
+        sample.metadata,
+        cells=cells,
+        preview=results / "field" / "preview.png",
+        settings=QuantifySettings(
+            statistics=("median", "mean", "max"), percentiles=(5, 97.5), ring_px=3, background="image", neighbours_px=40
+        ),
+        thumbnail_px=64,
+        nuclei=(_nuclei_of(sample, results / "nuclei.parquet"), sample.metadata),
+    )
+    measured = pd.read_parquet(cells)
+    table = anndata.io.read_h5ad(run(job, results, "cells.h5ad", None))
+    statistics = ["mean", "median", "max", "p5", "p97_5"]
+    parts = [f"{each}_{part}" for part in ("nucleus", "cytoplasm", "ring") for each in statistics]
+    assert list(table.var_names) == ["DAPI", "CD45"]
+    assert set(table.layers) == {*statistics[1:], *parts, "background"}
+    columns = [[f"{layer}_{channel}" for channel in table.var_names] for layer in table.layers]
+    for layer, names in zip(table.layers, columns, strict=True):
+        np.testing.assert_array_equal(table.layers[layer], measured[names].to_numpy(np.float32))
+    own = {*measured} - {name for names in columns for name in names} - {"mean_DAPI", "mean_CD45"}
+    assert set(table.obs) == {*own, "sample", "flow_error"}
+    assert table.obs["nucleus_id"].dtype == pd.Int64Dtype()
+    assert table.obs["nucleus_id"].tolist()[:2] == [1001, 1002]
+    assert pd.isna(table.obs["nucleus_id"].iloc[-1])
+    for name in ("n_nuclei", "n_neighbours"):
+        assert table.obs[name].tolist() == measured[name].tolist()
+    features = json.loads(run(job, results, "cells.geojson", None).read_text(encoding="utf-8"))["features"]
+    for feature, (_, row) in zip(features, measured.drop(columns="cell_id").iterrows(), strict=True):
+        told = feature["properties"]["measurements"]
+        assert {name: told[name] for name in told if name != "flow_error"} == row.dropna().to_dict()
+    import spatialdata
+
+    store = spatialdata.read_zarr(run(job, results, "spatialdata.zarr", sample.image))
+    pd.testing.assert_frame_equal(store["table"].obs[[*own]], table.obs[[*own]])
+
+
+def _nuclei_of(sample: Any, path: Path) -> Path:
+    """Write a nucleus, numbered from 1001, in each cell but the last, and return where."""
+    labels = label_reader(sample.polygons)(Box(0, 0, *sample.pixels.shape))
+    within = (minimum_filter(labels, 7) == labels) & (labels > 0) & (labels < labels.max())
+    made = polygonise(np.where(within, labels + 1000, 0).astype(np.uint32))
+    made = made.assign(area_px=1, score=0.5, flow_error=0.0, touches_edge=False)
+    with PolygonWriter(path, shape=sample.pixels.shape) as writer:
+        writer.append(made.assign(centroid_x=made.centroid.x, centroid_y=made.centroid.y))
+    return path
+
+
 def test_the_image_is_copied_with_its_labels(results: Path, sample: Any, job: Callable[..., Any]) -> None:
     import spatialdata
 
@@ -83,6 +139,29 @@ def test_the_image_is_copied_with_its_labels(results: Path, sample: Any, job: Ca
     for number, area in zip(outlines["cell_id"], outlines["area_px"], strict=True):
         assert (labels == number).sum() == area
     assert store["table"].n_obs == len(outlines)
+
+
+def test_channels_of_any_name_are_called_as_in_the_table(results: Path, sample: Any, job: Callable[..., Any]) -> None:
+    import spatialdata
+
+    named = results / "named.ome.tif"
+    pixels = np.concatenate([tifffile.imread(sample.image)] * 2)
+    names = ["CD 45", "a/b", "a/b", "a/b_1"]
+    tifffile.imwrite(named, pixels, ome=True, metadata={"axes": "CYX", "Channel": {"Name": names}})
+    folder = results / "field"
+    quantify_file(
+        named,
+        sample.polygons,
+        sample.metadata,
+        cells=folder / "cells.parquet",
+        preview=folder / "preview.png",
+        settings=QuantifySettings(),
+        thumbnail_px=64,
+    )
+    store = spatialdata.read_zarr(run(job, results, "spatialdata.zarr", named))
+    channels = store["image"].coords["c"].to_numpy().tolist()
+    assert channels == store["table"].var_names.tolist() == ["CD_45", "a_b_1", "a_b_2", "a_b_1_3"]
+    np.testing.assert_array_equal(store["image"].data.compute(), pixels)
 
 
 def test_another_image_is_refused(results: Path, tmp_path: Path, job: Callable[..., Any]) -> None:

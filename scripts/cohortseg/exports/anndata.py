@@ -10,8 +10,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from cohortseg.errors import TableError
 from cohortseg.exports.cells import CellBatch, CellSource
-from cohortseg.exports.h5ad import H5adWriter, Rows, Shape
+from cohortseg.exports.h5ad import INDEX, SAMPLE, H5adWriter, Rows, Shape
 from cohortseg.exports.intensities import Layout, joined, layout_of
 
 _LOGGER = logging.getLogger("cohortseg")
@@ -23,7 +24,7 @@ def write_anndata(path: Path, source: CellSource) -> None:
     """Write the cells of a sample as .h5ad, a few thousand at a time.
 
     X (float32) is the mean of each channel, or what was measured first where it is not the mean; everything else that
-    was measured of channels are layers: `median`, `p5`, `mean_nucleus`. obs has `sample`, `cell_id` and all other
+    was measured of channels are layers: `median`, `p5`, `background`. obs has `sample`, `cell_id` and all other
     measurements, and is indexed by `cell_id` as text. obsm["spatial"] is the centroid (x, y), float64, in micrometres
     where the pixel size is known, else in pixels: uns["spatial_unit"] says which. uns["cohortseg"] says what X is and
     how the cells were made, as texts, those of several values as JSON.
@@ -33,9 +34,9 @@ def write_anndata(path: Path, source: CellSource) -> None:
     MissingExtraError
         anndata is not installed.
     TableError
-        As `CellSource.batches`.
+        A column is called what obs has already or HDF5 does not take; or as `CellSource.batches`.
     """
-    layout = layout_of(source.columns())
+    layout = _layout(source)
     unit = _unit([source])
     uns = {"spatial_unit": unit, "cohortseg": {"X": _x_of(layout), **_texts(provenance(source))}}
     with H5adWriter(path, _shape(layout, [source]), uns) as writer:
@@ -50,7 +51,7 @@ def write_cohort(path: Path, sources: Sequence[CellSource]) -> None:
     `<sample>:<cell_id>`. obsm["spatial"] is in micrometres only where all pixel sizes are known. uns["cohortseg"] has
     `samples`, JSON of how each came about.
     """
-    layouts = [layout_of(source.columns()) for source in sources]
+    layouts = [_layout(source) for source in sources]
     whole, unit = joined(layouts), _unit(sources)
     samples = {source.sample: provenance(source) for source in sources}
     uns = {"spatial_unit": unit, "cohortseg": {"X": _x_of(whole), **_texts({"samples": samples})}}
@@ -74,6 +75,18 @@ def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _layout(source: CellSource) -> Layout:
+    layout = layout_of(source.columns())
+    for name in layout.others:
+        if name in ("", ".", "..", SAMPLE, INDEX) or "/" in name:
+            raise TableError(
+                f"{source.sample} has a column called {name!r}",
+                f"obs of AnnData takes no /, and has {SAMPLE} and {INDEX} of its own",
+                "Rename that column.",
+            )
+    return layout
+
+
 def _shape(layout: Layout, sources: Sequence[CellSource]) -> Shape:
     return Shape(
         n_rows=sum(source.n_cells() for source in sources),
@@ -95,11 +108,13 @@ def _rows(batch: CellBatch, place: int, source: CellSource, own: Layout, whole: 
 
 
 def _centroids(batch: CellBatch) -> NDArray[np.float64]:
-    """Return (n, 2) x, y in pixels: as measured, else those of the outlines."""
-    if all(name in batch.table for name in _CENTROID):
-        return batch.table[list(_CENTROID)].to_numpy(np.float64)
+    """Return (n, 2) x, y in pixels: as measured, else, as of a cell that has no pixel left, those of the outlines."""
     middles = shapely.centroid(batch.geometries)
-    return np.column_stack([shapely.get_x(middles), shapely.get_y(middles)])
+    places = np.column_stack([shapely.get_x(middles), shapely.get_y(middles)])
+    if not all(name in batch.table for name in _CENTROID):
+        return places
+    measured = batch.table[list(_CENTROID)].to_numpy(np.float64)
+    return np.where(np.isnan(measured), places, measured)
 
 
 def _unit(sources: Sequence[CellSource]) -> str:

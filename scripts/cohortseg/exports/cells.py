@@ -17,6 +17,8 @@ from cohortseg.stores.geoparquet_file import GeoFile, open_parquet, reading
 
 _ID, _GEOMETRY = "cell_id", "geometry"
 _BATCH_ROWS = 65_536
+Kind = np.dtype[Any] | pd.Int64Dtype
+"""The type of a column."""
 
 
 class CellBatch(NamedTuple):
@@ -62,10 +64,11 @@ class CellSource:
         with GeoFile(self.polygons) as stored:
             return stored.n_rows
 
-    def columns(self) -> dict[str, np.dtype[Any]]:
+    def columns(self) -> dict[str, Kind]:
         """Return the names and types of the measurements: those of cells.parquet, then those that only outlines have.
 
-        Types are bool, int64, float64 or, for text, object; a column with missing values is float64.
+        Types are bool, int64, float64 or, for text, object; whole numbers of which some are missing are Int64, and
+        booleans float64.
         """
         own = _schema(self.polygons)
         measured = {} if self.cells is None else _schema(self.cells)
@@ -172,7 +175,7 @@ def _read_batches(path: Path) -> Iterator[pd.DataFrame]:
             yield batch.to_pandas().set_index(_ID)
 
 
-def _schema(path: Path) -> dict[str, np.dtype[Any]]:
+def _schema(path: Path) -> dict[str, Kind]:
     with open_parquet(path) as stored, reading(path):
         fields = list(stored.schema_arrow)
         footer = stored.metadata
@@ -189,13 +192,23 @@ def _schema(path: Path) -> dict[str, np.dtype[Any]]:
     }
 
 
-def _kind(stored: pa.DataType, has_nulls: bool) -> np.dtype[Any]:
-    if pa.types.is_boolean(stored) or pa.types.is_integer(stored):
-        whole = np.dtype(bool) if pa.types.is_boolean(stored) else np.dtype(np.int64)
-        return np.dtype(np.float64) if has_nulls else whole
-    return np.dtype(np.float64) if pa.types.is_floating(stored) else np.dtype(object)
+def _kind(stored: pa.DataType, has_nulls: bool) -> Kind:
+    if pa.types.is_integer(stored):
+        return pd.Int64Dtype() if has_nulls else np.dtype(np.int64)
+    if pa.types.is_boolean(stored) and not has_nulls:
+        return np.dtype(bool)
+    numeric = pa.types.is_floating(stored) or pa.types.is_boolean(stored)
+    return np.dtype(np.float64) if numeric else np.dtype(object)
 
 
-def _typed(table: pd.DataFrame, columns: Mapping[str, np.dtype[Any]]) -> pd.DataFrame:
+def _typed(table: pd.DataFrame, columns: Mapping[str, Kind]) -> pd.DataFrame:
     """Return the columns in their order and types."""
-    return pd.DataFrame({name: table[name].to_numpy().astype(kind, copy=False) for name, kind in columns.items()})
+    return pd.DataFrame(
+        {
+            name: table[name].astype(kind).array
+            if isinstance(kind, pd.Int64Dtype)
+            else table[name].to_numpy().astype(kind, copy=False)
+            for name, kind in columns.items()
+        },
+        index=pd.RangeIndex(len(table)),
+    )

@@ -81,5 +81,7 @@ def _numbers(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _plain(column: "pd.Series[Any]") -> list[Any]:
+    if isinstance(column.dtype, pd.Int64Dtype):
+        return column.to_numpy(np.float64, na_value=np.nan).tolist()
     values = column.to_numpy()
     return values.astype(np.int64).tolist() if values.dtype == bool else values.tolist()

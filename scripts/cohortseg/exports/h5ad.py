@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cohortseg.exports.cells import Kind
 from cohortseg.exports.extra import exports_extra
 from cohortseg.stores.atomic import atomic_path
 
@@ -31,7 +32,7 @@ class Shape(NamedTuple):
     channels: Sequence[str]
     layers: Sequence[str]
     """The first is X."""
-    columns: Mapping[str, np.dtype[Any]]
+    columns: Mapping[str, Kind]
     """Of obs, `sample` apart."""
     samples: Sequence[str]
     """Categories of obs["sample"]."""
@@ -95,7 +96,12 @@ class H5adWriter:
         for place, layer in enumerate(self._shape.layers):
             self._matrix(place, layer)[start:end] = rows.layers[layer]
         for name, kind in self._shape.columns.items():
-            obs[name][start:end] = _column(rows.table, name, kind)
+            if isinstance(kind, pd.Int64Dtype):
+                column = _whole_numbers(rows.table, name)
+                obs[name]["values"][start:end] = column.to_numpy(np.int64, na_value=0)
+                obs[name]["mask"][start:end] = column.isna().to_numpy()
+            else:
+                obs[name][start:end] = _column(rows.table, name, kind)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,6 +127,9 @@ class H5adWriter:
         obs = self._frame("obs", shape.n_rows, [SAMPLE, *shape.columns])
         self._categorical(obs, SAMPLE, shape.samples)
         for name, kind in shape.columns.items():
+            if isinstance(kind, pd.Int64Dtype):
+                self._nullable(obs, name)
+                continue
             text = kind.kind == _TEXT
             stored = self._dataset(obs, name, (shape.n_rows,), self._text() if text else kind)
             _encoded(stored, "string-array" if text else "array", "0.2.0")
@@ -148,6 +157,12 @@ class H5adWriter:
         stored[:] = np.array(categories, dtype=object)
         _encoded(stored, "string-array", "0.2.0")
 
+    def _nullable(self, parent: Any, name: str) -> None:
+        group = parent.create_group(name)
+        _encoded(group, "nullable-integer", "0.1.0")
+        for part, kind in (("values", np.int64), ("mask", np.bool_)):
+            _encoded(self._dataset(group, part, (self._shape.n_rows,), kind), "array", "0.2.0")
+
     def _mapping(self, parent: Any, name: str, content: Mapping[str, Any]) -> None:
         group = parent.create_group(name)
         _encoded(group, "dict", "0.1.0")
@@ -172,6 +187,11 @@ class H5adWriter:
 def _encoded(element: Any, encoding: str, version: str) -> None:
     element.attrs["encoding-type"] = encoding
     element.attrs["encoding-version"] = version
+
+
+def _whole_numbers(table: pd.DataFrame, name: str) -> "pd.Series[Any]":
+    column = table[name] if name in table else pd.Series(pd.NA, index=table.index)
+    return column.astype(pd.Int64Dtype())
 
 
 def _column(table: pd.DataFrame, name: str, kind: np.dtype[Any]) -> NDArray[Any]:

@@ -1,19 +1,22 @@
 """Which measurements are intensities, and of which channel: tables of cells as matrices."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cohortseg.exports.cells import Kind
+
 _MOMENT = re.compile(r"(mean|median|sum|std|min|max)_(.+)")
 _PERCENTILE = re.compile(r"(p\d+)_(.+)")
+_BACKGROUND = re.compile(r"(background)_(.+)")
 _FRACTION = re.compile(r"(\d+)_(.+)")
 _COMPARTMENTS = ("nucleus", "cytoplasm", "ring")
-_WITH_UNIT = re.compile(r".+_(px|um|rad)\d*")
+# not mean_um or mean_rad51, which are of channels
+_WITH_UNIT = re.compile(r"[^_]+_.+_(px|um|rad)2?")
 MEAN = "mean"
 
 
@@ -36,7 +39,7 @@ class Layout:
     channels: tuple[str, ...]
     layers: tuple[str, ...]
     places: Mapping[tuple[str, str], str]
-    others: Mapping[str, np.dtype[Any]]
+    others: Mapping[str, Kind]
 
     def matrix(self, layer: str, table: pd.DataFrame, channels: Iterable[str]) -> NDArray[np.float32]:
         """Return (cell, channel) values of a layer for these channels; NaN of what was not measured."""
@@ -44,20 +47,20 @@ class Layout:
         found = np.full((len(table), len(columns)), np.nan, np.float32)
         for i, column in enumerate(columns):
             if column is not None:
-                found[:, i] = table[column].to_numpy()
+                found[:, i] = table[column].to_numpy(np.float64, na_value=np.nan)
         return found
 
 
-def layout_of(columns: Mapping[str, np.dtype[Any]]) -> Layout:
+def layout_of(columns: Mapping[str, Kind]) -> Layout:
     """Return which columns are intensities, by their names.
 
     An intensity is `<statistic>_<channel>` or `<statistic>_<compartment>_<channel>`, of numbers, and does not end in a
     unit as `max_feret_px` would. `mean_nucleus_A` is of a compartment where there is a channel A, else of a channel
     that is called nucleus_A; `p2_5_A` is the percentile 2.5 of A, but the percentile 2 of 5_A where there is such a
-    channel and none called A.
+    channel and none called A. `background_A` is a layer of A where there is a channel A.
     """
     numbers = [name for name, kind in columns.items() if kind.kind != "O" and not _WITH_UNIT.fullmatch(name)]
-    named = dict.fromkeys(found[2] for name in numbers if (found := _MOMENT.fullmatch(name)))
+    named = {found[2] for name in numbers if (found := _MOMENT.fullmatch(name))} or _of_percentiles(numbers)
     places: dict[tuple[str, str], str] = {}
     for name in numbers:
         parted = _parted(name, named)
@@ -73,8 +76,17 @@ def layout_of(columns: Mapping[str, np.dtype[Any]]) -> Layout:
     )
 
 
-def _parted(name: str, named: Iterable[str]) -> tuple[str, str] | None:
+def _of_percentiles(names: Iterable[str]) -> set[str]:
+    """Return what may be channels, of columns of percentiles alone: A and 5_A of p2_5_A."""
+    rests = [found[2] for name in names if (found := _PERCENTILE.fullmatch(name))]
+    return {*rests, *(found[2] for rest in rests if (found := _FRACTION.fullmatch(rest)))}
+
+
+def _parted(name: str, named: Container[str]) -> tuple[str, str] | None:
     """Return layer and channel of a column; None where it is no intensity."""
+    background = _BACKGROUND.fullmatch(name)
+    if background and background[2] in named:
+        return background[1], background[2]
     moment, percentile = _MOMENT.fullmatch(name), _PERCENTILE.fullmatch(name)
     found = moment or percentile
     if found is None:
@@ -87,7 +99,7 @@ def _parted(name: str, named: Iterable[str]) -> tuple[str, str] | None:
     return (f"{statistic}_{compartment}" if compartment else statistic), channel
 
 
-def _of_compartment(rest: str, named: Iterable[str]) -> tuple[str, str]:
+def _of_compartment(rest: str, named: Container[str]) -> tuple[str, str]:
     """Return compartment, or nothing, and channel."""
     compartment, _, channel = rest.partition("_")
     return (compartment, channel) if compartment in _COMPARTMENTS and channel in named else ("", rest)
@@ -96,7 +108,8 @@ def _of_compartment(rest: str, named: Iterable[str]) -> tuple[str, str]:
 def joined(layouts: Iterable[Layout]) -> Layout:
     """Return the channels, layers and other columns of several tables together; `places` are left empty.
 
-    A column of several types, or that a table lacks, is of floating-point numbers, or of text where one is.
+    A column of several types, or that a table lacks, is of floating-point numbers, of whole numbers where all are
+    whole, with missing ones, or of text where one is.
     """
     each = list(layouts)
     names = dict.fromkeys(name for layout in each for name in layout.others)
@@ -110,8 +123,10 @@ def joined(layouts: Iterable[Layout]) -> Layout:
     )
 
 
-def _common(kinds: list[np.dtype[Any] | None]) -> np.dtype[Any]:
+def _common(kinds: list[Kind | None]) -> Kind:
     found = set(kinds)
     if len(found) == 1 and None not in found:
         return next(kind for kind in kinds if kind is not None)
+    if found <= {np.dtype(np.int64), pd.Int64Dtype(), None}:
+        return pd.Int64Dtype()
     return np.dtype(object) if np.dtype(object) in found else np.dtype(np.float64)

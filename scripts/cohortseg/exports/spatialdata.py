@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from cohortseg.exports.anndata import provenance, write_anndata
 from cohortseg.exports.cells import CellSource
 from cohortseg.exports.extra import exports_extra
 from cohortseg.stores.atomic import atomic_path
+from cohortseg.stores.channels import channel_names
 from cohortseg.stores.polygons import read_polygons
 from cohortseg.stores.source import ImageSource
 
@@ -39,9 +41,10 @@ class Pixels(NamedTuple):
 def write_spatialdata(path: Path, source: CellSource, pixels: Pixels, *, workers: int) -> None:
     """Write a SpatialData store with the elements `image`, `labels`, `cells` (outlines) and `table`.
 
-    Image and labels have a pyramid; the value of a label, the index of an outline and `cell_id` of the table are one.
-    The table annotates the outlines. The coordinate system `global` is in pixels from the image's top left corner,
-    `um`, where the pixel size is known, in micrometres. What made the cells is in the attributes, under `cohortseg`.
+    Image and labels have a pyramid; channels are called as in the table. The value of a label, the index of an outline
+    and `cell_id` of the table are one. The table annotates the outlines. The coordinate system `global` is in pixels
+    from the image's top left corner, `um`, where the pixel size is known, in micrometres. What made the cells is in the
+    attributes, under `cohortseg`.
     Pixels are read and written by chunks, on `workers` threads; outlines and table are held whole. SpatialData knows no
     element of no outlines: of a sample without cells it is left out, and the table, without rows, annotates nothing.
 
@@ -70,7 +73,7 @@ def write_spatialdata(path: Path, source: CellSource, pixels: Pixels, *, workers
         images[IMAGE] = Image2DModel.parse(
             image,
             dims="cyx",
-            c_coords=_unique(pixels.image.channels),
+            c_coords=channel_names(range(len(pixels.image.channels)), pixels.image.channels),
             chunks=(image.chunksize[0], *side),
             **layout,
         )
@@ -81,7 +84,7 @@ def write_spatialdata(path: Path, source: CellSource, pixels: Pixels, *, workers
             images=images,
             labels={LABELS: Labels2DModel.parse(_label_array(pixels), dims="yx", chunks=side, **layout)},
             shapes=shapes,
-            tables={TABLE: _table(temporary.with_name(f"{temporary.name}-table"), source)},
+            tables={TABLE: _table(path, source)},
             attrs={"cohortseg": provenance(source)},
         )
         with dask.config.set(scheduler="threads", num_workers=workers), warnings.catch_warnings():
@@ -90,16 +93,14 @@ def write_spatialdata(path: Path, source: CellSource, pixels: Pixels, *, workers
             store.write(temporary, update_sdata_path=False)
 
 
-def _table(scratch: Path, source: CellSource) -> "AnnData":
-    """Return the table, annotating the outlines."""
+def _table(path: Path, source: CellSource) -> "AnnData":
+    """Return the table, annotating the outlines; it passes through a folder that is seen to be a leftover of `path`."""
     import anndata
     from spatialdata.models import TableModel
 
-    try:
-        write_anndata(scratch, source)
-        table = anndata.io.read_h5ad(scratch)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.tmp-") as scratch:
+        write_anndata(Path(scratch) / "cells.h5ad", source)
+        table = anndata.io.read_h5ad(Path(scratch) / "cells.h5ad")
     if table.n_obs == 0:
         return TableModel.parse(table)
     table.obs["region"] = pd.Categorical([SHAPES] * table.n_obs)
@@ -140,8 +141,3 @@ def _blocks(name: str, read: Callable[..., Any], chunks: tuple[tuple[int, ...], 
 def _chunks(shape: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     rows, columns = (tuple(min(_CHUNK_PX, side - start) for start in range(0, side, _CHUNK_PX)) for side in shape)
     return rows, columns
-
-
-def _unique(channels: tuple[str, ...]) -> list[str]:
-    """Return a name for each channel, those that several share with the channel's number behind."""
-    return [name if channels.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(channels)]

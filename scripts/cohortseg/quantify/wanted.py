@@ -1,10 +1,10 @@
 """What is measured of an image, and what the columns are called."""
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from cohortseg.stores.channels import channel_names
 
 CELL = ""
 NUCLEUS = "nucleus"
@@ -53,18 +53,3 @@ class Wanted:
                 return columns
             # Such as p2_5 of A, and p2 of a channel that is called 5_A.
             names = [f"{name}_{channel}" for channel, name in zip(self.channels, names, strict=True)]
-
-
-def channel_names(channels: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Return the name of each channel for its columns: safe to write in a formula, and no two alike."""
-    safe = [re.sub(r"\W+", "_", name).strip("_") or str(channel) for channel, name in zip(channels, names, strict=True)]
-    uses = Counter(name.casefold() for name in safe)
-    taken: set[str] = set()
-    columns = []
-    for channel, name in zip(channels, safe, strict=True):
-        unique = f"{name}_{channel}" if uses[name.casefold()] > 1 else name
-        while unique.casefold() in taken:
-            unique = f"{unique}_{channel}"
-        taken.add(unique.casefold())
-        columns.append(unique)
-    return columns

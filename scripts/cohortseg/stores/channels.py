@@ -1,5 +1,7 @@
-"""Which channels of an image a name, an index or a sum of them means."""
+"""Which channels of an image a name, an index or a sum of them means, and what columns call them."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -128,3 +130,18 @@ def _absent(source: ImageSource, channel: str | int) -> ChannelError:
         f"{near}it has: {', '.join(source.channels)}",
         "Set channels in config/samples.tsv.",
     )
+
+
+def channel_names(channels: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Return the name of each channel for its columns: safe to write in a formula, and no two alike."""
+    safe = [re.sub(r"\W+", "_", name).strip("_") or str(channel) for channel, name in zip(channels, names, strict=True)]
+    uses = Counter(name.casefold() for name in safe)
+    taken: set[str] = set()
+    columns = []
+    for channel, name in zip(channels, safe, strict=True):
+        unique = f"{name}_{channel}" if uses[name.casefold()] > 1 else name
+        while unique.casefold() in taken:
+            unique = f"{unique}_{channel}"
+        taken.add(unique.casefold())
+        columns.append(unique)
+    return columns

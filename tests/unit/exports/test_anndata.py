@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,6 +154,69 @@ def test_a_cohort_of_unlike_pixel_sizes_is_in_pixels_and_says_so(
     assert cohort.uns["spatial_unit"] == "pixel"
     assert cohort.obsm["spatial"][0].tolist() == [5, 6]
     assert "the pixel size of unknown is not known" in caplog.text
+
+
+def test_ids_that_are_missing_leave_the_others_whole(
+    make: Callable[..., CellSource], outlines: list[Any], tmp_path: Path
+) -> None:
+    linked = make("field", outlines, pd.DataFrame({"nucleus_id": pd.array([7, None, 9, 2**60 + 1], "Int64")}))
+    table = written(tmp_path, linked)
+    expected = pd.array([7, None, 9, 2**60 + 1], "Int64")
+    pd.testing.assert_extension_array_equal(table.obs["nucleus_id"].array, expected)
+    all_known = make("all", outlines, pd.DataFrame({"nucleus_id": pd.array([1, 2, 3, 4], "Int64")}))
+    write_cohort(tmp_path / "cohort.h5ad", [linked, all_known, make("none", outlines, None)])
+    cohort = anndata.io.read_h5ad(tmp_path / "cohort.h5ad")
+    in_order = pd.array([*expected, 1, 2, 3, 4, *[None] * 4], "Int64")
+    pd.testing.assert_extension_array_equal(cohort.obs["nucleus_id"].array, in_order)
+
+
+def test_a_cell_that_has_no_pixel_left_has_a_place(
+    make: Callable[..., CellSource], outlines: list[Any], tmp_path: Path
+) -> None:
+    centroids = pd.DataFrame({"centroid_x": [5.0, np.nan, 1, 1], "centroid_y": [6.0, np.nan, 1, 1]})
+    table = written(tmp_path, make("field", outlines, centroids, pixel_size_um=1))
+    middle = outlines[1].centroid
+    np.testing.assert_allclose(table.obsm["spatial"][:2], [[5, 6], [middle.x, middle.y]])
+
+
+@pytest.mark.parametrize("name", ["a/b", "sample", "_index", "..", ""])
+def test_columns_that_obs_cannot_have_are_named(
+    make: Callable[..., CellSource], outlines: list[Any], tmp_path: Path, name: str
+) -> None:
+    foreign = make("field", outlines, pd.DataFrame({name: [1.0, 2, 3, 4]}))
+    with pytest.raises(TableError, match=rf"has a column called '{name}'"):
+        write_anndata(tmp_path / "cells.h5ad", foreign)
+
+
+def test_every_element_is_encoded_as_anndata_does(
+    make: Callable[..., CellSource], outlines: list[Any], measured: pd.DataFrame, tmp_path: Path
+) -> None:
+    linked = measured.assign(nucleus_id=pd.array([7, None, 9, 10], "Int64"))
+    written(tmp_path, make("field", outlines, linked)).write_h5ad(tmp_path / "own.h5ad")
+    found = []
+    for name in ("cells.h5ad", "own.h5ad"):
+        encodings = {}
+        with h5py.File(tmp_path / name) as file:
+            for key in ("/", *_keys(file)):
+                encodings[key] = [file[key].attrs.get(each) for each in ("encoding-type", "encoding-version")]
+        found.append(encodings)
+    assert found[0] == found[1]
+
+
+def _keys(file: Any) -> list[str]:
+    names: list[str] = []
+    file.visit(names.append)
+    return names
+
+
+@pytest.mark.parametrize("n_cells", [0, 3])
+def test_it_opens_without_being_read(make: Callable[..., CellSource], tmp_path: Path, n_cells: int) -> None:
+    values = pd.DataFrame({"mean_A": np.arange(n_cells, dtype=float), "mean_B": np.arange(n_cells, dtype=float)})
+    write_anndata(tmp_path / "cells.h5ad", make("field", [shapely.box(0, 0, 4, 4)] * n_cells, values))
+    table = anndata.io.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    assert table.isbacked
+    assert table[:, "B"].to_memory().X[:, 0].tolist() == list(range(n_cells))
+    table.file.close()
 
 
 def test_a_failure_leaves_no_file(source: CellSource, tmp_path: Path) -> None:

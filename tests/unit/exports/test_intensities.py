@@ -41,7 +41,11 @@ def test_compartments_are_layers_of_their_channel() -> None:
         (["p97_5"], {("p97", "5")}),
         (["mean_A", "p2_5_nucleus_A"], {("mean", "A"), ("p2_5_nucleus", "A")}),
         (["max_feret_px", "mean_distance_um", "minor_axis_px", "sum_orientation_rad"], set()),
-        (["meanness", "pH", "p_value", "mean_"], set()),
+        (["meanness", "pH", "p_value", "mean_", "background_A"], set()),
+        (["mean_um", "mean_rad51", "max_px"], {("mean", "um"), ("mean", "rad51"), ("max", "px")}),
+        (["mean_A", "background_A", "background_B"], {("mean", "A"), ("background", "A")}),
+        (["p5_A", "p5_nucleus_A", "background_A"], {("p5", "A"), ("p5_nucleus", "A"), ("background", "A")}),
+        (["p2_5_A", "p2_5_nucleus_A"], {("p2_5", "A"), ("p2_5_nucleus", "A")}),
     ],
 )
 def test_names_that_could_be_read_in_two_ways(names: list[str], expected: set[tuple[str, str]]) -> None:
@@ -58,4 +62,4 @@ def test_several_tables_have_the_channels_of_any() -> None:
     both = joined([one, other])
     assert both.channels == ("A", "B")
     assert both.layers == ("mean", "median")
-    assert both.others == {"n": WHOLE, "m": NUMBER, "kind": TEXT, "only": NUMBER}
+    assert both.others == {"n": WHOLE, "m": NUMBER, "kind": TEXT, "only": pd.Int64Dtype()}

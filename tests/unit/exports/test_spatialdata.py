@@ -156,6 +156,23 @@ def test_a_failure_leaves_nothing(source: CellSource, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_a_kill_leaves_behind_is_known(
+    source: CellSource, tmp_path: Path, export: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    batches = CellSource.batches
+
+    def spied(self: CellSource) -> Any:
+        seen.extend(path.name for path in tmp_path.iterdir() if path.name != "results")
+        return batches(self)
+
+    monkeypatch.setattr(CellSource, "batches", spied)
+    export(source, None)
+    # What the next job removes: see atomic.remove_leftovers.
+    assert seen
+    assert all(name.startswith(".store.zarr.tmp-") for name in seen)
+
+
 def test_a_missing_library_is_named(source: CellSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spatialdata", None)
     with pytest.raises(
