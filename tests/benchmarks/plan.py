@@ -37,26 +37,26 @@ class Figures:
     rasterise_core_s_per_mpx: float = 0.021
     quantify_core_s_per_mpx: float = 0.072
     """These two: CPU seconds of 8,192 px less those of 2,048 px, one channel."""
+    assess_core_s_per_mpx: float = 0.057
+    """CPU seconds of 5,120 px less those of 2,048 px, one channel; larger images take less, as focus is sampled."""
     start_s: float = 3.0
     """Of a job, before its work begins: Python and its imports."""
     cells_per_mpx: float = 850
     image_bytes_per_px: float = 1.39
     """Of the made image: one channel of 16 bits, deflated."""
-    times_read: float = 2.0
-    """From the storage: by segment, whose second looks its node's memory serves, and by quantify on another node."""
+    times_read: float = 3.0
+    """From the storage: by segment, whose second looks its node's memory serves, by quantify and by assess."""
     polygons_bytes_per_cell: float = 106
     cells_bytes_per_cell: float = 79
     """These two at 2,048 px: the larger made images repeat themselves, which compresses."""
     mask_bytes_per_cell: float = 124
     """At 8,192 px, all levels."""
-    memory_bytes_per_cell: float = 101
-    """Of cells.parquet once it is read, one channel."""
     small_bytes: float = 0.8e6
     """A slide: metadata, preview, logs, benchmarks."""
     shard_px: int = 4096
     chunk_px: int = 1024
-    other_files: int = 13
-    """A slide: metadata, preview, three logs, three benchmarks, Snakemake's own note of five outputs."""
+    other_files: int = 19
+    """A slide: metadata, preview, crops, quality, four logs, four benchmarks, Snakemake's own note of seven outputs."""
 
 
 ASSUMED = {"devices", "cores_per_device", "other_cores", "read_gb_per_s", "write_gb_per_s", "device_s", "times_read"}
@@ -69,13 +69,14 @@ def parts(figures: Figures) -> dict[str, float]:
     cells = figures.cells_per_mpx * mpx
     written = cells * (figures.polygons_bytes_per_cell + figures.cells_bytes_per_cell + figures.mask_bytes_per_cell)
     read = figures.image_bytes_per_px * mpx * 1e6 * figures.times_read
-    after = (figures.rasterise_core_s_per_mpx + figures.quantify_core_s_per_mpx) * mpx
+    rates = (figures.rasterise_core_s_per_mpx, figures.quantify_core_s_per_mpx, figures.assess_core_s_per_mpx)
+    after = sum(rates) * mpx
     seconds = {
         "devices: the network": (figures.device_s + figures.start_s) / figures.devices,
         "cores beside the devices: the rest of the segmentation": figures.rest_core_s_per_mpx
         * mpx
         / (figures.devices * figures.cores_per_device),
-        "other cores: rasterise and quantify": (after + 2 * figures.start_s) / figures.other_cores,
+        "other cores: rasterise, quantify and assess": (after + len(rates) * figures.start_s) / figures.other_cores,
         "storage, reading": read / (figures.read_gb_per_s * 1e9),
         "storage, writing": written / (figures.write_gb_per_s * 1e9),
         "scheduler: submitting": jobs(figures) / figures.slides / figures.jobs_per_s,
@@ -90,8 +91,8 @@ def on_cpu(figures: Figures) -> Figures:
 
 
 def jobs(figures: Figures) -> int:
-    """Return the jobs that the scheduler sees: segment, rasterise and quantify of each slide, and two at the end."""
-    return 3 * figures.slides + 2
+    """Return the jobs that the scheduler sees: segment to assess of each slide, four, and two at the end."""
+    return 4 * figures.slides + 2
 
 
 def mask_files(figures: Figures) -> int:
@@ -143,13 +144,10 @@ def tables(figures: Figures) -> list[str]:
 def _said(figures: Figures) -> list[str]:
     """Return what is no time and no storage."""
     mpx = figures.side_px**2 / 1e6
-    cells = figures.slides * figures.cells_per_mpx * mpx
     return [
         f"Jobs that the scheduler sees: {jobs(figures):,}.",
         f"Cores that a GPU of {figures.device_s:g} s a slide would need beside it to be kept busy: "
         f"{figures.rest_core_s_per_mpx * mpx / figures.device_s:.0f}.",
-        f"Memory of the report, which reads all {cells / 1e6:,.0f} million cells: "
-        f"{cells * figures.memory_bytes_per_cell / 1e9:,.0f} GB.",
     ]
 
 

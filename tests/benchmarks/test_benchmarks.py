@@ -212,6 +212,18 @@ def test_the_plan_names_the_part_that_is_busy_longest() -> None:
     assert network == pytest.approx(10_000 * 1600 / 1.12 / 64 / 3600)
 
 
+def test_the_plan_counts_the_jobs_of_a_slide_that_the_workflow_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plan import Figures, jobs
+
+    from cohortseg.steps.batch_jobs import jobs_of
+    from cohortseg.steps.plan import make_plan
+
+    monkeypatch.chdir(Path(__file__).resolve().parents[1] / "data" / "cohort")
+    plan = make_plan({"samples": "samples.tsv", "device": "cpu", "stitch": {"z_step_um": 2}})
+    of_a_slide = list(jobs_of(plan, ["z0"], []))
+    assert jobs(Figures(slides=11)) - jobs(Figures(slides=10)) == len(of_a_slide)
+
+
 def test_the_plan_prints_every_figure_that_it_was_made_from() -> None:
     from dataclasses import fields
 

@@ -115,7 +115,13 @@ def write_sample(made: Scene, folder: Path) -> None:
 def summary_of(results: Path, names: list[str]) -> pd.DataFrame:
     settings = load_settings({}).model_dump(mode="json")
     facts = {"image": "a.tif", "labels": None, "stack": None, "z_index": None, "segment": {"modality": "fluorescence"}}
-    plan = {"results": str(results), "settings": settings, "samples": dict.fromkeys(names, facts), "stacks": {}}
+    plan = {
+        "results": str(results),
+        "settings": settings,
+        "samples": dict.fromkeys(names, facts),
+        "stacks": {},
+        "exports": [],
+    }
     files = {name: results / "cohort" / f"{name}.out" for name in ("summary", "cells", "report")}
     write_report(plan, **files)
     return pd.read_csv(files["summary"], sep="\t", index_col="sample", keep_default_na=False)

@@ -308,3 +308,21 @@ def test_files_for_other_programs_are_made_of_each_image(cohort: Path) -> None:
     assert not changed(
         times(plan), {job: time for job, time in times(more).items() if not job[1].endswith("xenium.geojson")}
     )
+
+
+@pytest.mark.parametrize("ended", ["overlaps/pair.0_1", "export/z1.rois.zip"])
+def test_a_note_that_the_process_ended_goes_once_its_job_is_done(cohort: Path, ended: str) -> None:
+    plan = planned(export={"formats": ["imagej"]})
+    run(plan)
+    (job,) = (job for job in jobs(plan) if job.label == ended)
+    folder = (cohort / next(iter(job.outputs.values()))).parent
+    for file in map(Path, job.outputs.values()):
+        file.unlink()
+    MARKER.write_text(ended, encoding="utf-8")
+    seen: list[str] = []
+    removed = batch._removed
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(batch, "_removed", lambda job: seen.extend(map(str, folder.glob("failure.*"))) or removed(job))
+        run(plan)
+    assert [Path(file).name for file in seen][:1] == [f"failure.{job.rule}.{job.part}.json"]
+    assert not list(folder.glob("failure.*"))

@@ -68,6 +68,7 @@ def plan(results: Path, cpu_settings: Settings) -> dict[str, Any]:
         "settings": cpu_settings.model_dump(mode="json"),
         "samples": {name: facts for name in ("good", "bad", "later")},
         "stacks": {},
+        "exports": ["cells.h5ad", "spatialdata.zarr"],
     }
 
 
@@ -155,3 +156,31 @@ def test_a_cohort_of_which_nothing_was_made_has_a_report(plan: dict[str, Any], t
     plan["results"] = str(tmp_path / "nowhere")
     assert set(summary_of(plan, tmp_path)["status"]) == {"missing"}
     assert len(pd.read_parquet(tmp_path / "cells.parquet")) == 0
+
+
+def test_an_export_that_failed_is_told_and_its_sample_is_fine(
+    plan: dict[str, Any], results: Path, tmp_path: Path
+) -> None:
+    def page() -> str:
+        assert summary_of(plan, tmp_path).loc["good", "verdict"] == "ok"
+        return (tmp_path / "report.html").read_text()
+
+    exports = results / "good" / "exports"
+    exports.mkdir()
+    (results / "cohort").mkdir()
+    for path, rule in (
+        (exports / "failure.export.cells.h5ad.json", "export"),
+        (exports / "failure.export_spatialdata.spatialdata.zarr.json", "export_spatialdata"),
+        (exports / "failure.export.rois.zip.json", "export"),
+        (results / "cohort" / "failure.export_cohort.json", "export_cohort"),
+    ):
+        path.write_text(json.dumps(FAILURE | {"rule": rule, "found": f"found by {path.name}"}))
+    told = page()
+    assert "3 exports failed." in told
+    assert "<strong>good, cells.h5ad</strong>: found by failure.export.cells.h5ad.json" in told
+    assert "<strong>cohort, cells.h5ad</strong>: found by failure.export_cohort.json" in told
+    assert "rois.zip" not in told, "not asked for any more"
+    (exports / "spatialdata.zarr").mkdir()
+    assert "2 exports failed." in page(), "a batch made it since"
+    plan["exports"] = []
+    assert "export failed" not in page().replace("exports failed", "export failed")

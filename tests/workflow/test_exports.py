@@ -13,7 +13,10 @@ FORMATS = ("--config", "export={formats: [geojson, anndata]}")
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_formats_of_the_config_are_made_of_every_sample(finished: Any) -> None:
-    assert finished.planned(*FORMATS) == {("export", sample) for sample in SAMPLES} | {("export_cohort", "")}
+    assert finished.planned(*FORMATS) == {("export", sample) for sample in SAMPLES} | {
+        ("export_cohort", ""),
+        ("report", ""),
+    }
     finished.run(*FORMATS)
     results = finished.folder / "results"
     counts = []

@@ -11,6 +11,8 @@ rule report:
         objects=OBJECTS,
         links=LINK_REPORTS,
         batches=BATCHES,
+        # Which of them failed is told.
+        exports=EXPORTS + COHORT_EXPORTS,
         benchmarks=f"{COHORT}/benchmarks.tsv",
     output:
         summary=report(

@@ -41,7 +41,9 @@ class Shifts:
     Patches of `PATCH_PX` are windowed (Hann) and band-passed, and each counts the same, whatever its brightness. Before
     the peak is looked for, the spectrum is evened out by half (the square root of what phase correlation does, Kuglin
     and Hines 1975), so that peaks are narrow, and noise does not count as much as signal. Where a channel is bright the
-    other may be dark, as nuclei in cytoplasm are: the peak is that of the absolute correlation.
+    other may be dark, as nuclei in cytoplasm are: the peak is that of the absolute correlation. It need not lie at the
+    shift: nuclei agree best with the membranes around them on a ring about it. So the shift is the point about which
+    the correlation is symmetric, as it is where cells have no common direction.
 
     Parameters
     ----------
@@ -88,10 +90,8 @@ class Shifts:
         peak = float(abs(searched[y, x]))
         if not peak > _LEAST_PROMINENCE * float(searched[far].std()):
             return Shift(None, None)
-        place = y + middle - reach, x + middle - reach
-        signed = surface * np.sign(surface[place])
-        dy, dx = (place[axis] - middle + _vertex(signed, place, axis) for axis in (0, 1))
-        return Shift((dy, dx), min(1.0, peak))
+        dy, dx = _centre(surface, (y + middle - reach, x + middle - reach))
+        return Shift((dy - middle, dx - middle), min(1.0, peak))
 
     def _correlation(self, channel: int) -> NDArray[np.float64]:
         """Return the correlation by shift, 0 in the middle; 1 or -1 is as high as it can be."""
@@ -133,6 +133,21 @@ def _band() -> NDArray[np.float64]:
     square = -2 * np.pi**2 * (y**2 + x**2)
     band: NDArray[np.float64] = np.exp(square * _FINE_PX**2) - np.exp(square * _COARSE_PX**2)
     return band
+
+
+def _centre(surface: NDArray[np.float64], peak: tuple[int, int]) -> tuple[float, float]:
+    """Return the (y, x) about which a surface is most symmetric under half a turn, near a peak.
+
+    The sum over d of surface(c + d) * surface(c - d) is the surface's convolution with itself at 2 c.
+    """
+    y, x = peak
+    near = surface[y - _NEAR_PX : y + _NEAR_PX + 1, x - _NEAR_PX : x + _NEAR_PX + 1]
+    window = np.hanning(2 * _NEAR_PX + 3)[1:-1]
+    size = 4 * _NEAR_PX + 1
+    twice = fft.irfft2(fft.rfft2(near * np.outer(window, window), (size, size)) ** 2, (size, size))
+    place = int(np.argmax(twice)) // size, int(np.argmax(twice)) % size
+    centre_y, centre_x = ((place[axis] + _vertex(twice, place, axis)) / 2 for axis in (0, 1))
+    return y - _NEAR_PX + centre_y, x - _NEAR_PX + centre_x
 
 
 def _vertex(surface: NDArray[np.float64], place: tuple[int, int], axis: int) -> float:

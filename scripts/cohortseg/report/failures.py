@@ -15,6 +15,7 @@ def grouped_failures(data: ReportData) -> list[dict[str, Any]]:
         (sample.sample, sample.failure or {}) for sample in data.samples if sample.status == "failed"
     ]
     failed += [(f"stack {stack.stack}", stack.failure) for stack in data.stacks if stack.failure is not None]
+    failed += data.failed_exports
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for name, failure in failed:
         said = describe_failure(failure)

@@ -29,6 +29,8 @@ def rules_in_words(qc: QcSettings) -> tuple[str, ...]:
         f"cells per area, median diameter or median flow error differ {qc.fold:g}-fold or more from the median, or the "
         f"median score is lower by {qc.score_drop:g} or more, {unlike_peers}",
         f"a channel is {qc.blur:g} times less sharp than in its peers, {unlike_peers}",
+        "noise hides the focus of a segmented channel, though not that of nine in ten of its peers (among at least "
+        f"{qc.min_peers} whose focus is known, with at least {qc.min_cells} cells each)",
         f"more than {qc.saturated_share:.1%} of a channel's pixels in cells are at the top of the range",
         f"a channel lies more than {qc.shift_px:g} px farther from the segmented one than in its peers, {unlike_peers}",
         f"its range of intensities is more than {2**qc.drift:.3g} times wider or narrower than the cohort's",
@@ -124,6 +126,9 @@ def _unlike_in_channels(samples: Sequence[SampleResult], qc: QcSettings) -> list
     for row, channels, times in _joined(peers.blurred(qc)):
         text = f"{channels} blurred: up to {times:.1f} times less sharp than in its peers"
         found[row].append(Finding(9 + float(np.log2(times)), text))
+    for row, channel in peers.too_faint(qc):
+        text = f"channel {channel} has too little signal beside its noise to judge its focus, unlike its peers"
+        found[row].append(Finding(6, text))
     for row, channel, away, usual in peers.shifted(qc):
         where = f"by {away[0]:+.1f} px in y, {away[1]:+.1f} px in x"
         common = f", usually {usual[0]:+.1f}, {usual[1]:+.1f}" if np.hypot(*usual) >= 0.5 else ""

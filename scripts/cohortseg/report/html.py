@@ -180,6 +180,7 @@ def _tally(data: ReportData, summary: pd.DataFrame) -> dict[str, Any]:
         "samples": len(data.samples),
         "finished": int((summary["status"] == "ok").sum()),
         **{name: int(verdicts.get(name, 0)) for name in ("ok", "look", "failed", "missing")},
+        "failed_exports": len(data.failed_exports),
         "cells": int(summary["n_cells"].sum()),
         "diameter": _median(summary["median_diameter_px"]),
         "diameter_um": _median(summary["median_diameter_um"]),

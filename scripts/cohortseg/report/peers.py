@@ -41,6 +41,10 @@ def unlike(
             yield place, float(2**centre) if log else centre
 
 
+# Noise that hides the focus of a channel is told where the focus of so many of its peers is known.
+_MOST_KNOWN = 0.9
+
+
 @dataclass(frozen=True)
 class ChannelPeers:
     """The channels of all samples that are done, (n,) each: of which sample, of what kind, and what is known of them.
@@ -54,6 +58,8 @@ class ChannelPeers:
     saturation: NDArray[np.float64]
     """Share of the pixels in cells; NaN without cells, also below."""
     sharpness: NDArray[np.float64]
+    n_cells: NDArray[np.int64]
+    """Of the sample where the channel was segmented; 0 where it was not, as it may be dark where its marker is not."""
     shifts_px: NDArray[np.float64]
     """(n, 2) in y and x; NaN where not known."""
 
@@ -61,19 +67,20 @@ class ChannelPeers:
     def of(cls, samples: Sequence[SampleResult]) -> Self:
         """Return the channels of samples, those without quality.json apart."""
         found = [
-            (row, channel, f"{sample.modality}\t{str(channel['name']).casefold()}")
+            (row, channel, f"{sample.modality}\t{str(channel['name']).casefold()}", sample.quality["n_cells"])
             for row, sample in enumerate(samples)
             if sample.quality is not None
             for channel in sample.quality["channels"]
         ]
-        channels = [channel for _, channel, _ in found]
+        channels = [channel for _, channel, _, _ in found]
         shifts = [channel["shift_px"] or (np.nan, np.nan) for channel in channels]
         return cls(
-            rows=np.array([row for row, _, _ in found], np.int64),
+            rows=np.array([row for row, _, _, _ in found], np.int64),
             names=tuple(_on_one_line(str(channel["name"])) for channel in channels),
-            kinds=np.array([kind for _, _, kind in found], np.str_),
+            kinds=np.array([kind for _, _, kind, _ in found], np.str_),
             saturation=_numbers([channel["saturated_in_cells"] for channel in channels]),
             sharpness=_numbers([channel["sharpness"] for channel in channels]),
+            n_cells=np.array([n_cells * channel["segmented"] for _, channel, _, n_cells in found], np.int64),
             shifts_px=np.array(shifts, np.float64).reshape(-1, 2),
         )
 
@@ -87,6 +94,14 @@ class ChannelPeers:
         for i, usual in unlike(self.sharpness, self.kinds, qc, least=float(np.log2(qc.blur)), log=True):
             if self.sharpness[i] < usual:
                 yield int(self.rows[i]), self.names[i], float(usual / self.sharpness[i])
+
+    def too_faint(self, qc: QcSettings) -> Iterator[tuple[int, str]]:
+        """Yield the row and channel of segmented channels whose focus noise hides, though not that of their peers."""
+        judged, known = self.n_cells >= qc.min_cells, np.isfinite(self.sharpness)
+        for i in np.flatnonzero(judged & ~known).tolist():
+            peers = known[judged & (self.kinds == self.kinds[i])]
+            if peers.sum() >= max(qc.min_peers, _MOST_KNOWN * (peers.size - 1)):
+                yield int(self.rows[i]), self.names[i]
 
     def shifted(self, qc: QcSettings) -> Iterator[tuple[int, str, tuple[float, float], tuple[float, float]]]:
         """Yield the row, channel, shift and usual shift in y and x of channels that lie elsewhere than their peers."""

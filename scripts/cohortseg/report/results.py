@@ -184,13 +184,15 @@ class StackResult:
 class ReportData:
     """A whole cohort, its samples in the order of the sheet, and what it was made with.
 
-    `benchmarks` are what its jobs took, as `report.BENCHMARK_COLUMNS`; None where they have not been gathered. `qc`
-    says from when on a sample deserves a look.
+    `failed_exports` are files for other programs that could not be made, each by its name, with what
+    `SampleResult.failure` holds. `benchmarks` are what its jobs took, as `report.BENCHMARK_COLUMNS`; None where they
+    have not been gathered. `qc` says from when on a sample deserves a look.
     """
 
     title: str
     samples: tuple[SampleResult, ...]
     stacks: tuple[StackResult, ...]
+    failed_exports: tuple[tuple[str, Mapping[str, Any]], ...]
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
     benchmarks: pd.DataFrame | None

@@ -17,7 +17,7 @@ import pandas as pd
 from cohortseg.errors import ImageError
 from cohortseg.steps import assemble, assess, evaluate, export, overlaps, quantify, rasterise, segment, stitch
 from cohortseg.steps.batch_jobs import BatchJob, Records, describe, jobs_of, record_of
-from cohortseg.steps.job import run_job
+from cohortseg.steps.job import failure_file, run_job
 from cohortseg.stores.tables import write_bytes, write_json, write_tsv
 
 _LOGGER = logging.getLogger("cohortseg")
@@ -107,7 +107,7 @@ def _suspect_last(jobs: Sequence[BatchJob], marker: Path) -> list[BatchJob]:
         f"the process ended, or was ended, during {ended.rule} of {ended.name}: it may have run out of memory or time"
     )
     _LOGGER.warning("%s; it is tried again after all others", text)
-    failure = record_of(ended).with_name(f"failure.{ended.rule}.json")
+    failure = failure_file(record_of(ended).parent, ended.rule, ended.part)
     write_json(failure, {"rule": ended.rule, "error": "JobEnded", "message": text, "log": _log_of(ended)})
     late: list[BatchJob] = []
     lost: set[str] = set()

@@ -25,6 +25,8 @@ class BatchJob:
         As the rule's, without `decisive`.
     decisive
         What of the settings decides the result, as data that JSON can hold.
+    part
+        What tells it from other jobs of the rule with results in the same folder; empty where there are none.
     """
 
     rule: str
@@ -33,6 +35,7 @@ class BatchJob:
     outputs: Mapping[str, str]
     params: Mapping[str, Any]
     decisive: Any
+    part: str = ""
 
     @property
     def label(self) -> str:
@@ -183,6 +186,7 @@ def _of_sample(plan: Mapping[str, Any], name: str) -> Iterator[BatchJob]:
             {"file": f"{folder}/exports/{file}"},
             {"sample": name, "settings": {"image": with_image}, "url": sample["url"]},
             with_image,
+            part=file,
         )
     if sample["labels"]:
         labels = {**cells, "labels": sample["labels"]}
@@ -215,7 +219,8 @@ def _of_stack(plan: Mapping[str, Any], stack: str) -> Iterator[BatchJob]:
             "polygons": [f"{each}/polygons.parquet" for each in folders],
             "metadata": [f"{each}/metadata.json" for each in folders],
         }
-        yield BatchJob("overlaps", f"{stack}.{name}", inputs, {"overlaps": overlaps[-1]}, {"pair": name}, None)
+        outputs = {"overlaps": overlaps[-1]}
+        yield BatchJob("overlaps", f"{stack}.{name}", inputs, outputs, {"pair": name}, None, part=name)
     settings = {key: plan["settings"][key] for key in ("stitch", "rasterise")}
     images = [plan["samples"][plane["sample"]]["image"] for plane in planes]
     yield BatchJob(

@@ -37,7 +37,7 @@ def run_job(snakemake: Any, step: Callable[[], None], *, part: str = "", superse
     """
     log = Path(snakemake.log[0])
     folder = Path(snakemake.output[0]).parent
-    failure = folder / (f"failure.{snakemake.rule}.{part}.json" if part else f"failure.{snakemake.rule}.json")
+    failure = failure_file(folder, snakemake.rule, part)
     with _logging_to(log):
         _LOGGER.info("%s: %s", snakemake.rule, describe_code(code_facts()))
         use_own_gpu()
@@ -67,6 +67,11 @@ def image_of(snakemake: Any) -> Location:
     """Return where the image of a job lies: at its URL, which Snakemake does not look after, or its input file."""
     url = snakemake.params.url
     return RemoteLocation(url) if url else Path(snakemake.input.image)
+
+
+def failure_file(folder: Path, rule: str, part: str) -> Path:
+    """Return where a job of a rule notes its failure; `part` tells it from others there, and is empty for one alone."""
+    return folder / (f"failure.{rule}.{part}.json" if part else f"failure.{rule}.json")
 
 
 def find_failures(folder: Path, rule: str) -> list[Path]:

@@ -1,7 +1,7 @@
 """Step report: everything there is of a cohort in, summary.tsv, cells.parquet and report.html out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,16 @@ from cohortseg.report import (
 )
 from cohortseg.report.pictures import ReadPng
 from cohortseg.segment.intensities import Intensities, cohort_medians, drift
-from cohortseg.settings import QcSettings, load_block
+from cohortseg.settings import EXPORT_FILES, QcSettings, load_block
 from cohortseg.steps.benchmarks import read_benchmarks
-from cohortseg.steps.job import find_failures, run_job
+from cohortseg.steps.job import failure_file, find_failures, run_job
 from cohortseg.steps.provenance import describe_code
 from cohortseg.stores.joined_tables import join_parquet
 from cohortseg.stores.tables import read_json, read_parquet, read_tsv, write_bytes, write_tsv
 
 _SAMPLE_RULES = ("segment", "prepare", "segment_part", "gather", "rasterise", "quantify", "assess", "evaluate")
 _STACK_RULES = ("assemble", "overlaps", "stitch")
+_EXPORT_RULES = ("export", "export_spatialdata")
 
 
 def main(snakemake: Any) -> None:
@@ -57,7 +58,8 @@ def write_report(plan: Mapping[str, Any], *, summary: Path, cells: Path, report:
     title = plan["settings"]["report"]["title"]
     benchmarks = read_benchmarks(summary.parent / "benchmarks.tsv")
     qc = load_block(QcSettings, plan["settings"]["qc"])
-    data = ReportData(title, samples, stacks, plan["settings"], _versions(samples), benchmarks, qc)
+    exports = tuple(_failed_exports(results, plan["samples"], plan["exports"]))
+    data = ReportData(title, samples, stacks, exports, plan["settings"], _versions(samples), benchmarks, qc)
     write_tsv(summary, summarise(samples, qc)[0])
     measured = [sample.sample for sample in samples if sample.status == "ok"]
     join_parquet(cells, [(name, results / name / "cells.parquet") for name in measured], name_column="sample")
@@ -152,6 +154,22 @@ def _read_stack(results: Path, name: str) -> StackResult:
         through_z_png=_picture(folder / "through_z.png") if done else None,
         failure=failure,
     )
+
+
+def _failed_exports(
+    results: Path, samples: Iterable[str], files: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the failures of the exports that the config asks for; the cells that they are made of are fine."""
+    for file in files:
+        for name in samples:
+            folder = results / name / "exports"
+            for path in (failure_file(folder, rule, file) for rule in _EXPORT_RULES):
+                # A job of the other rule, as a batch has, may have made it since.
+                if path.is_file() and not (folder / file).exists():
+                    yield f"{name}, {file}", read_json(path)
+        cohort = failure_file(results / "cohort", "export_cohort", "")
+        if file == EXPORT_FILES["anndata"] and cohort.is_file():
+            yield f"cohort, {file}", read_json(cohort)
 
 
 def _read_failure(folder: Path, rules: Sequence[str]) -> dict[str, Any] | None:

@@ -78,6 +78,19 @@ def test_a_shift_is_found_where_one_channel_is_dark_in_the_other(shift: tuple[in
     assert (nucleus["shift_px"], nucleus["shift_confidence"]) == (None, None)
 
 
+@pytest.mark.parametrize("seed", [1, 3, 5])
+@pytest.mark.parametrize("shift", [(0, 0), (4, -3), (-12, 16)])
+def test_a_shift_is_found_where_one_channel_is_of_nuclei_and_the_other_of_membranes_around_them(
+    seed: int, shift: tuple[int, int]
+) -> None:
+    nuclei, labels = crowded_field((384, 384), n_cells=100, diameter_px=18.0, seed=seed)
+    away = ndimage.distance_transform_edt(labels == 0)
+    rng = np.random.default_rng(seed)
+    membranes = rng.poisson(1500 * np.exp(-((away - 4) ** 2) / 2) + 100).astype(np.uint16)
+    found = described(np.stack([nuclei, np.roll(membranes, shift, (0, 1))]), labels)[1]
+    assert found["shift_px"] == pytest.approx(shift, abs=0.7)
+
+
 def test_channels_without_common_structure_have_no_shift(field: tuple[Pixels, Labels]) -> None:
     pixels, labels = field
     noise = np.random.default_rng(0).poisson(100, pixels.shape).astype(np.uint16)

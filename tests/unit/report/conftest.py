@@ -136,7 +136,7 @@ class Made:
     def cohort(*samples: SampleResult, stacks: tuple[StackResult, ...] = (), **settings: Any) -> ReportData:
         """Return a cohort of these."""
         made_with: Mapping[str, Any] = {"model": "nuclei-mini"} | settings
-        return ReportData("Kidney & co", samples, stacks, made_with, {"cohortseg": "0.1.0"}, None, QcSettings())
+        return ReportData("Kidney & co", samples, stacks, (), made_with, {"cohortseg": "0.1.0"}, None, QcSettings())
 
 
 @pytest.fixture(scope="session")

@@ -189,3 +189,17 @@ def test_a_white_image_without_cells_is_told_for_having_none(made: Any) -> None:
     white = made.ok("white", made.quality(0, saturated_share=0.9))
     assert warnings_of([white]) == {"white": "no cells were found"}
     assert summarise([white], QC)[0]["saturated_share"].iat[0] == 0.9
+
+
+def test_a_segmented_channel_whose_focus_noise_hides_is_named_where_that_of_its_peers_is_known(
+    made: Any, even: list[Any]
+) -> None:
+    faint = channels_of(made, "faint", sharpness=None)
+    text = "channel DAPI has too little signal beside its noise to judge its focus, unlike its peers"
+    assert warnings_of([*even, faint]) == {"faint": text}
+    assert warnings_of([*even, channels_of(made, "marker", sharpness=None, segmented=False)]) == {}
+    others = [channels_of(made, f"faint{i}", sharpness=None) for i in range(3)]
+    assert warnings_of([*even, faint, *others]) == {}, "usual in this cohort"
+    assert warnings_of([*even[:5], faint]) == {}, "too few peers"
+    few = made.ok("few", made.quality(9, sharpness=None))
+    assert "focus" not in warnings_of([*even, few])["few"]

@@ -271,7 +271,7 @@ def test_a_crop_is_cut_out_of_its_strip_at_its_place(page_of: OpenPage, made: An
     ]
     page = page_of(made.cohort(made.ok("a", quality, crops_png=lambda: file)))
     page.get_by_role("button", name="Details of a").click()
-    page.wait_for_timeout(200)
+    page.evaluate("Promise.all(Array.from(document.querySelectorAll('dialog .crop img'), (image) => image.decode()))")
     seen = []
     for crop in page.locator("dialog .crop").all():
         pixels = cv2.imdecode(np.frombuffer(crop.screenshot(), np.uint8), cv2.IMREAD_COLOR)
