@@ -5,6 +5,7 @@ rule report:
     input:
         metadata=METADATA,
         cells=CELLS,
+        tables=MORE_TABLES,
         quality=QUALITY,
         pictures=PICTURES,
         evaluations=EVALUATIONS,
