@@ -21,7 +21,7 @@ rule export_cohort:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         results_version=VERSION,
-        results=RESULTS,
+        results=lambda wildcards: RESULTS,
         samples=list(PLAN["samples"]),
     script:
         "../../scripts/export_cohort.py"
