@@ -32,5 +32,5 @@ def export(
     from cohortseg.steps.export_folders import export_folders
 
     chosen = [name for name in EXPORT_FILES if Format(name) in formats]
-    for file in export_folders(folders, chosen, output, Path(), with_image=image):
-        print(file, flush=True)
+    for line in export_folders(folders, chosen, output, Path(), with_image=image):
+        print(line, flush=True)

@@ -15,7 +15,7 @@ import tifffile
 from scipy.ndimage import minimum_filter
 
 from cohortseg.arrays import Box
-from cohortseg.errors import ImageError, MissingFileError, SettingsError
+from cohortseg.errors import CohortsegError, ImageError, MissingFileError, SettingsError
 from cohortseg.settings import EXPORT_FILES, QuantifySettings, load_settings
 from cohortseg.shapes import polygonise
 from cohortseg.steps import export
@@ -85,11 +85,9 @@ def test_all_that_can_be_measured_has_its_place(results: Path, sample: Any, job:
         sample.polygons,
         sample.metadata,
         cells=cells,
-        preview=results / "field" / "preview.png",
         settings=QuantifySettings(
             statistics=("median", "mean", "max"), percentiles=(5, 97.5), ring_px=3, background="image", neighbours_px=40
         ),
-        thumbnail_px=64,
         nuclei=(_nuclei_of(sample, results / "nuclei.parquet"), sample.metadata),
     )
     measured = pd.read_parquet(cells)
@@ -154,9 +152,7 @@ def test_channels_of_any_name_are_called_as_in_the_table(results: Path, sample: 
         sample.polygons,
         sample.metadata,
         cells=folder / "cells.parquet",
-        preview=folder / "preview.png",
         settings=QuantifySettings(),
-        thumbnail_px=64,
     )
     store = spatialdata.read_zarr(run(job, results, "spatialdata.zarr", named))
     channels = store["image"].coords["c"].to_numpy().tolist()
@@ -176,7 +172,8 @@ def test_another_image_is_refused(results: Path, tmp_path: Path, job: Callable[.
 
 def test_folders_of_the_command_line_have_outlines_only(results: Path, tmp_path: Path) -> None:
     (results / "field" / "cells.parquet").unlink()
-    made = list(export_folders([results], ["geojson", "anndata", "spatialdata"], None, tmp_path, with_image=False))
+    lines = export_folders([results], ["geojson", "anndata", "spatialdata"], None, tmp_path, with_image=False)
+    made = [Path(line) for line in lines]
     assert made == [
         results / "field" / "exports" / name for name in ("cells.geojson", "cells.h5ad", "spatialdata.zarr")
     ]
@@ -185,7 +182,7 @@ def test_folders_of_the_command_line_have_outlines_only(results: Path, tmp_path:
     assert table.n_obs == len(geopandas.read_file(made[0]))
     (results / "field" / "metadata.json").unlink()
     (again,) = export_folders([results / "field"], ["imagej"], tmp_path / "out", tmp_path, with_image=True)
-    assert again == tmp_path / "out" / "field" / "rois.zip"
+    assert again == str(tmp_path / "out" / "field" / "rois.zip")
 
 
 def test_the_image_of_a_folder_is_found_or_asked_for(results: Path, sample: Any, tmp_path: Path) -> None:
@@ -197,6 +194,19 @@ def test_the_image_of_a_folder_is_found_or_asked_for(results: Path, sample: Any,
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "image": "moved.tif"}))
     with pytest.raises(MissingFileError, match=r"moved\.tif.*--no-image"):
         list(export_folders([results], ["spatialdata"], tmp_path / "out", tmp_path, with_image=True))
+
+
+def test_a_file_that_fails_holds_back_no_other(results: Path, tmp_path: Path) -> None:
+    metadata = results / "field" / "metadata.json"
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "pixel_size_um": None}))
+    lines = export_folders([results], ["xenium", "imagej"], tmp_path / "out", tmp_path, with_image=True)
+    failed = next(lines)
+    assert "xenium.geojson: FAILED: " in failed
+    assert "pixel_size_um" in failed
+    assert next(lines) == str(tmp_path / "out" / "field" / "rois.zip")
+    with pytest.raises(CohortsegError, match=r"^1 of 2 files were not written; the others are done\. See the lines"):
+        next(lines)
+    assert [path.name for path in (tmp_path / "out" / "field").iterdir()] == ["rois.zip"]
 
 
 def test_folders_that_cannot_be_exported_are_refused(results: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cohortseg.errors import MissingFileError, SettingsError
+from cohortseg.errors import CohortsegError, MissingExtraError, MissingFileError, SettingsError
 from cohortseg.exports import CellSource
 from cohortseg.settings import EXPORT_FILES, ExportFormat
 from cohortseg.steps.export import Exported, export_file
@@ -25,8 +25,10 @@ def export_folders(
     image_folder: Path,
     *,
     with_image: bool,
-) -> Iterator[Path]:
-    """Write files of the formats for each folder of results, and yield them.
+) -> Iterator[str]:
+    """Write files of the formats for each folder of results, and yield a line about each: its path, or what failed.
+
+    Where one file fails, the others are written nevertheless.
 
     Parameters
     ----------
@@ -43,9 +45,13 @@ def export_folders(
     Raises
     ------
     MissingFileError
-        A folder holds no results, or an image that is to be copied is not there.
+        A folder holds no results.
     SettingsError
         Two samples would be written to the same folder.
+    MissingExtraError
+        A library is not installed.
+    CohortsegError
+        Files failed; the class is that of the first, or this is it where no other file was asked for.
     """
     found = [polygons for folder in folders for polygons in _polygons_of(folder)]
     targets = [_target(polygons, output) for polygons in found]
@@ -56,12 +62,28 @@ def export_folders(
             "each needs a folder of its own",
             "Export them one after the other, with another --output.",
         )
-    for polygons, target in zip(found, targets, strict=True):
-        for chosen in formats:
+    wanted = [(polygons, target, chosen) for polygons, target in zip(found, targets, strict=True) for chosen in formats]
+    failures: list[CohortsegError] = []
+    for polygons, target, chosen in wanted:
+        file = target / EXPORT_FILES[chosen]
+        try:
             exported = _exported(polygons, image_folder if with_image and chosen == "spatialdata" else None)
-            file = target / EXPORT_FILES[chosen]
             export_file(file, exported, workers=min(os.cpu_count() or 1, _MOST_WORKERS))
-            yield file
+        except MissingExtraError:
+            raise
+        except CohortsegError as error:
+            if len(wanted) == 1:
+                raise
+            failures.append(error)
+            yield f"{file}: FAILED: {error}"
+        else:
+            yield str(file)
+    if failures:
+        raise type(failures[0])(
+            f"{len(failures)} of {len(wanted)} files were not written",
+            "the others are done",
+            "See the lines above for each cause.",
+        )
 
 
 def _polygons_of(folder: Path) -> list[Path]:
