@@ -223,6 +223,7 @@ def test_the_report_of_a_plan_on_standard_input(
         "settings": {"report": {"title": "My cohort"}, "qc": {}},
         "samples": {"a": {"labels": None, "segment": {"modality": None}}},
         "stacks": {},
+        "exports": [],
     }
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(plan)))
     assert cohortseg_command("report").status == 0
