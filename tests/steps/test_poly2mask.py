@@ -42,7 +42,9 @@ def test_other_peoples_polygons_are_drawn_up_to_their_largest_coordinates(tmp_pa
 
 
 def test_a_folder_without_polygons_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"holds no polygons\.parquet; a folder of `cohortseg infer`"):
+    with pytest.raises(
+        MissingFileError, match=r"holds no polygons\.parquet; a folder of results, as of `cohortseg infer`"
+    ):
         list(masks_of_folder(tmp_path, None, {}))
 
 

@@ -79,6 +79,16 @@ def _whole(plane: NDArray[np.float32]) -> Box:
 
 
 @jit
+def _changes(plane: NDArray[np.float32], y: int, x: int, lag: int) -> tuple[float, float]:
+    """Return the products of the changes across a pixel, along x and along y, and their squares."""
+    along_x = plane[y, x + lag] - plane[y, x - lag]
+    below = plane[y + 1, x + lag] - plane[y + 1, x - lag]
+    along_y = plane[y + lag, x] - plane[y - lag, x]
+    beside = plane[y + lag, x + 1] - plane[y - lag, x + 1]
+    return along_x * below + along_y * beside, along_x * along_x + along_y * along_y
+
+
+@jit
 def _add_products(
     plane: NDArray[np.float32], inside: NDArray[np.bool_], box: Box, lag: int, sums: NDArray[np.float64]
 ) -> None:
@@ -88,14 +98,10 @@ def _add_products(
     for y in range(box.y0, box.y1):
         for x in range(box.x0, box.x1):
             if inside[y, x]:
-                along_x = plane[y, x + lag] - plane[y, x - lag]
-                below = plane[y + 1, x + lag] - plane[y + 1, x - lag]
-                along_y = plane[y + lag, x] - plane[y - lag, x]
-                beside = plane[y + lag, x + 1] - plane[y - lag, x + 1]
-                product = along_x * below + along_y * beside
+                product, square = _changes(plane, y, x, lag)
                 if np.isfinite(product):
                     products += product
-                    squares += along_x * along_x + along_y * along_y
+                    squares += square
                     number += 1
     sums[0] += products
     sums[1] += squares
@@ -114,10 +120,6 @@ def _add_clipped(
 ) -> None:
     for y in range(box.y0, box.y1):
         for x in range(box.x0, box.x1):
-            along_x = plane[y, x + lag] - plane[y, x - lag]
-            below = plane[y + 1, x + lag] - plane[y + 1, x - lag]
-            along_y = plane[y + lag, x] - plane[y - lag, x]
-            beside = plane[y + lag, x + 1] - plane[y - lag, x + 1]
-            product = along_x * below + along_y * beside
+            product, _ = _changes(plane, y, x, lag)
             if np.isfinite(product):
                 sums[row_of[y], column_of[x]] += min(max(product, -most), most)

@@ -10,7 +10,7 @@ from cohortseg.errors import CohortsegError, MissingExtraError, MissingFileError
 from cohortseg.exports import CellSource
 from cohortseg.settings import EXPORT_FILES, ExportFormat
 from cohortseg.steps.export import Exported, export_file
-from cohortseg.steps.planes import read_metadata
+from cohortseg.steps.planes import polygons_of, read_metadata
 from cohortseg.steps.rasterise import shape_of_polygons
 from cohortseg.stores.location import Location, image_location
 
@@ -53,7 +53,7 @@ def export_folders(
     CohortsegError
         Files failed; the class is that of the first, or this is it where no other file was asked for.
     """
-    found = [polygons for folder in folders for polygons in _polygons_of(folder)]
+    found = [polygons for folder in folders for polygons in polygons_of(folder)]
     targets = [_target(polygons, output) for polygons in found]
     twice = [str(target) for target, n in Counter(targets).items() if n > 1]
     if twice:
@@ -84,18 +84,6 @@ def export_folders(
             "the others are done",
             "See the lines above for each cause.",
         )
-
-
-def _polygons_of(folder: Path) -> list[Path]:
-    own = folder / "polygons.parquet"
-    found = [own] if own.is_file() else sorted(folder.glob("*/polygons.parquet"))
-    if not found:
-        raise MissingFileError(
-            f"{folder} holds no polygons.parquet",
-            "a folder of results, or one with such folders, was expected",
-            "Correct the path, or segment first.",
-        )
-    return found
 
 
 def _target(polygons: Path, output: Path | None) -> Path:

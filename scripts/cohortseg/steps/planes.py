@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cohortseg.arrays import Box, Labels
-from cohortseg.errors import ImageError, TableError
+from cohortseg.errors import ImageError, MissingFileError, TableError
 from cohortseg.kernels.raster import draw_wkb
 from cohortseg.shapes import label_values
 from cohortseg.stores.polygons import BoxReader
@@ -16,6 +16,25 @@ from cohortseg.stores.tables import read_json
 
 ReadLabels = Callable[[Box], Labels]
 """Draws the cells of a box: (y, x) uint32, 0 is background."""
+
+
+def polygons_of(folder: Path) -> list[Path]:
+    """Return the polygons.parquet of a folder, or those of its folders, by name.
+
+    Raises
+    ------
+    MissingFileError
+        There is none.
+    """
+    own = folder / "polygons.parquet"
+    found = [own] if own.is_file() else sorted(folder.glob("*/polygons.parquet"))
+    if not found:
+        raise MissingFileError(
+            f"{folder} holds no polygons.parquet",
+            "a folder of results, as of `cohortseg infer`, or one with such folders, was expected",
+            "Correct the path, or segment first.",
+        )
+    return found
 
 
 def label_reader(

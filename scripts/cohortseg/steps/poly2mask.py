@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cohortseg.errors import MissingFileError
 from cohortseg.settings import RasteriseSettings, load_block
-from cohortseg.steps.planes import read_metadata
+from cohortseg.steps.planes import polygons_of, read_metadata
 from cohortseg.steps.progress import pixel_bar
 from cohortseg.steps.rasterise import rasterise_file, shape_of_polygons
 
@@ -38,15 +37,7 @@ def masks_of_folder(folder: Path, output: Path | None, given: Mapping[str, Any])
         If there are no polygons.
     """
     settings = load_block(RasteriseSettings, given)
-    own = folder / "polygons.parquet"
-    found = [own] if own.is_file() else sorted(folder.glob("*/polygons.parquet"))
-    if not found:
-        raise MissingFileError(
-            f"{folder} holds no polygons.parquet",
-            "a folder of `cohortseg infer`, or one with such folders, was expected",
-            "Correct the path, or run `cohortseg infer` first.",
-        )
-    for polygons in found:
+    for polygons in polygons_of(folder):
         target = polygons.parent if output is None else output / polygons.parent.relative_to(folder)
         yield _draw(polygons, target / "mask.zarr", settings)
 
