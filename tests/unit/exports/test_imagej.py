@@ -1,5 +1,6 @@
 """rois.zip, read by roifile."""
 
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,9 @@ import numpy as np
 import pytest
 import roifile
 import shapely
-from hypothesis import given
-from hypothesis import strategies as st
 
+from cohortseg.errors import MissingExtraError
 from cohortseg.exports import CellSource, write_rois
-from cohortseg.exports.imagej import encoded_rois
 
 
 def opened(folder: Path, source: CellSource) -> list[Any]:
@@ -68,33 +67,19 @@ def test_no_cells_are_an_empty_zip(make: Callable[..., CellSource], tmp_path: Pa
     assert zipfile.ZipFile(tmp_path / "rois.zip").namelist() == []
 
 
-def reference(outline: shapely.Polygon, name: str) -> bytes:
-    """Return what roifile makes of a polygon, without its options for overlays."""
-    places = shapely.get_coordinates(outline)[:-1]
-    whole = bool((places == np.rint(places)).all())
-    roi = roifile.ImagejRoi.frompoints(places.astype(np.int64) if whole else places, name=name)
-    roi.roitype = roifile.ROI_TYPE.POLYGON
-    roi.options &= roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
-    return bytes(roi.tobytes())
+def test_a_missing_library_is_named(source: CellSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "roifile", None)
+    with pytest.raises(MissingExtraError, match=r"library roifile\. Install it: pip install 'cohortseg\[exports\]'"):
+        write_rois(tmp_path / "rois.zip", source)
 
 
-corners = st.integers(-9_000, 140_000) | st.integers(-80_000, 1_120_000).map(lambda eighths: eighths / 8)
-triangles = st.lists(st.tuples(corners, corners), min_size=3, max_size=9, unique=True).map(shapely.Polygon)
-
-
-@given(st.lists(triangles, max_size=5))
-def test_polygons_are_to_the_byte_what_roifile_writes(outlines: list[shapely.Polygon]) -> None:
-    names = [str(10**i) for i in range(len(outlines))]
-    made = list(encoded_rois(np.array(outlines, dtype=object), names))
-    expected = [reference(outline, name) for outline, name in zip(outlines, names, strict=True)]
-    # of another version of roifile, another version of the format
-    assert [roi[:4] + roi[6:] for roi in made] == [roi[:4] + roi[6:] for roi in expected]
-
-
-@pytest.mark.parametrize("n_places", [65_534, 65_535, 65_536, 70_000])
-def test_outlines_of_more_places_than_16_bits_count(n_places: int) -> None:
+@pytest.mark.parametrize("n_places", [65_535, 65_536])
+def test_outlines_of_more_places_than_16_bits_count(
+    make: Callable[..., CellSource], tmp_path: Path, n_places: int
+) -> None:
     angles = np.linspace(0, 2 * np.pi, n_places, endpoint=False)
     places = np.float32(30_000 + 9_000 * np.column_stack([np.cos(angles), np.sin(angles)])).astype(np.float64)
-    (roi,) = map(roifile.ImagejRoi.frombytes, encoded_rois(np.array([shapely.Polygon(places)]), ["1"]))
-    (ring,) = roi.coordinates(multi=True)
+    (roi,) = opened(tmp_path, make("field", [shapely.Polygon(places)], None))
+    assert roi.composite == (n_places == 65_536)
+    (ring,) = roi.coordinates(multi=True) if roi.composite else [roi.coordinates()]
     np.testing.assert_array_equal(ring[:n_places], places)
