@@ -41,7 +41,9 @@ def test_the_worst_come_first_with_their_reason_and_the_status_says_it(tmp_path:
 
 
 def test_results_without_verdicts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"summary\.tsv does not exist"):
+    with pytest.raises(
+        MissingFileError, match=r"summary\.tsv does not exist; expected the folder of a workflow.*snakemake report"
+    ):
         check_results(tmp_path)
     (tmp_path / "cohort").mkdir()
     (tmp_path / "cohort" / "summary.tsv").write_text("sample\twarnings\na\t\n")

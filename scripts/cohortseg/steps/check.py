@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cohortseg.errors import MissingFileError
 from cohortseg.stores.geoparquet_file import missing_columns
 from cohortseg.stores.tables import read_tsv
 
@@ -46,6 +47,12 @@ def check_results(results: Path) -> Checked:
         The summary is damaged, or of a version that gave no verdicts.
     """
     path = results / "cohort" / "summary.tsv"
+    if not path.is_file():
+        raise MissingFileError(
+            f"{path} does not exist",
+            "expected the folder of a workflow's results, with the summary of its cohort",
+            "Correct the path, or make the summary: `snakemake report`.",
+        )
     table = read_tsv(path)
     absent = [name for name in ("sample", "verdict", "warnings") if name not in table.columns]
     if absent:
